@@ -1,0 +1,26 @@
+# Every target sets up .venv by itself; nothing else needs to be installed first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint
+
+demo: $(READY)  ## train and evaluate SMA-VGG8 on the built-in tiny CIFAR10-DVS
+	$(BIN)/python sma/vgg8_cifar10dvs_SMA.py --tiny
+
+test: lint  ## the default test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the tests that train for minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+$(READY): pyproject.toml requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e ".[dev]"
+	touch $@

@@ -1,0 +1,1 @@
+"""What the five papers share: neurons, kernels, event recordings, data sets, training and analysis."""

@@ -1,0 +1,5 @@
+"""The one exception that reaches the user as a single line."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: the message names the thing, the place and the remedy."""
