@@ -1,0 +1,1 @@
+"""What a person looks at: firing rates, event pictures, training curves."""

@@ -1,0 +1,59 @@
+"""Event frames as pictures: OFF events (channel 0) green, ON events (channel 1) blue, as in spikingjelly."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from common.datasets.prepare import DATASETS
+from common.errors import UserError
+from common.files import atomic_path
+
+CLASSES = {cls.__name__: cls for cls in DATASETS.values()}
+
+
+def to_rgb(frame: np.ndarray) -> np.ndarray:
+    """Counts `[2, H, W]` as a picture `[H, W, 3]` of uint8, the largest count of the frame being full brightness."""
+    frame = np.asarray(frame, dtype=np.float64)
+    scaled = np.rint(255 * frame / max(frame.max(), 1)).astype(np.uint8)
+    return np.stack([np.zeros_like(scaled[0]), scaled[0], scaled[1]], axis=-1)
+
+
+def save_as_pic(x: np.ndarray, save_pic_to: str | Path = "./", pic_first_name: str = "pic") -> list[Path]:
+    """Write each frame of `x` `[T, 2, H, W]` to `<save_pic_to>/<pic_first_name>_<t>.png` and return the paths."""
+    x = np.asarray(x)
+    if x.ndim != 4 or x.shape[1] != 2:
+        raise UserError(f"cannot draw an array of shape {list(x.shape)}: expected event frames [T, 2, H, W]")
+    paths = [Path(save_pic_to) / f"{pic_first_name}_{t}.png" for t in range(len(x))]
+    for frame, path in zip(x, paths, strict=True):
+        with atomic_path(path) as temporary:
+            Image.fromarray(to_rgb(frame)).save(temporary)
+    return paths
+
+
+def save_every_frame_of_an_entire_DVS_dataset(
+    dataset: str,
+    dataset_path: str | Path,
+    time_steps: int,
+    save_pic_to: str | Path = "./",
+    number_of_threads: int = 4,
+    train: bool = False,
+) -> int:
+    """Write every frame of a data set as `<save_pic_to>/<sample>_<label>_<t>.png` and return the number of samples.
+
+    `dataset` is one of `CLASSES`, prepared at `dataset_path` for `time_steps` frames; the test part unless `train`.
+    """
+    if dataset not in CLASSES:
+        raise UserError(f"unknown data set {dataset!r}; choose one of {', '.join(CLASSES)}")
+    samples = CLASSES[dataset](dataset_path, train=train, T=time_steps)
+
+    def save(index: int) -> None:
+        frames, label = samples[index]
+        save_as_pic(np.asarray(frames), save_pic_to, f"{index}_{label}")
+
+    with ThreadPoolExecutor(number_of_threads) as pool:
+        for _ in tqdm(pool.map(save, range(len(samples))), total=len(samples), unit="sample", desc=dataset):
+            pass
+    return len(samples)

@@ -1,0 +1,175 @@
+"""The folder of a converted data set, in the layout that spikingjelly made common.
+
+    <root>/events_np/[train|test/]<class>/<recording>.npz                            keys t, x, y, p
+    <root>/frames_number_<T>_split_by_<number|time>/[train|test/]<class>/<recording>.npz     key frames, [T, 2, H, W]
+    <root>/dataset.json                                                              what was converted from what
+
+Frames of a sensor that was shrunk k times go to `..._downsample_<k>`. A hidden `.<folder>.unfinished` marks
+frames that an interrupted run has yet to finish.
+"""
+
+import multiprocessing
+import os
+import shutil
+import threading
+import zipfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import UserError
+from common.events.event import pack
+from common.events.frames import SPLITS, downsample
+from common.files import atomic_path, make_folder
+
+EVENTS = "events_np"
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def frames_folder(T: int, split_by: str, factor: int) -> str:
+    """Name of the folder that holds frames made with these settings.
+
+    Raises:
+        UserError: a setting that no frames can be made with.
+    """
+    if T < 1 or factor < 1 or split_by not in SPLITS:
+        raise UserError(
+            f"expected T >= 1, downsample >= 1 and a split by {' or '.join(SPLITS)}; got {T}, {factor}, {split_by!r}"
+        )
+    return f"frames_number_{T}_split_by_{split_by}" + (f"_downsample_{factor}" if factor > 1 else "")
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """All `.npz` files below `folder`, relative to it, in sorted order; names with a leading dot are unfinished."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*.npz") if not path.name.startswith("."))
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in `folder` that hold recordings, in lexicographic order: their position is the label."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("[!.]*.npz")))
+
+
+def save_events(path: Path, events: np.ndarray) -> None:
+    """Write `events` [N] as an npz with the keys t, x, y, p."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **{field: events[field] for field in "txyp"})
+
+
+def load_events(path: Path) -> np.ndarray:
+    """Events [N] of dtype `EVENT` from an npz with the keys t, x, y, p.
+
+    Raises:
+        UserError: damaged, or not such a file.
+    """
+    t, x, y, p = _load_npz(path, "t", "x", "y", "p")
+    return pack(t, x, y, p)
+
+
+def save_frames(path: Path, frames: np.ndarray) -> None:
+    """Write counts [T, 2, H, W] in the smallest unsigned type that holds them, compressed, under the key `frames`."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, frames=frames.astype(np.min_scalar_type(frames.max(initial=0))))
+
+
+def load_frames(path: Path) -> np.ndarray:
+    """Counts [T, 2, H, W] as float32, whatever type they were written in.
+
+    Raises:
+        UserError: damaged, or not such a file.
+    """
+    (frames,) = _load_npz(path, "frames")
+    if frames.ndim != 4 or frames.shape[1] != 2:
+        raise UserError(f"{path}: expected frames [T, 2, H, W], found the shape {list(frames.shape)}")
+    return frames.astype(np.float32)
+
+
+def make_frames(
+    root: Path,
+    T: int,
+    split_by: str,
+    factor: int,
+    sensor_size: tuple[int, int],
+    workers: int | None = None,
+) -> Path:
+    """Make the frames of every recording in `<root>/events_np` and return their folder.
+
+    A folder that is complete is left alone, one that an interrupted run left behind is finished.
+
+    Args:
+        root: the folder of the converted data set.
+        T: frames per recording.
+        split_by: "number" or "time".
+        factor: shrink the sensor this many times.
+        sensor_size: (rows, columns) of the sensor.
+        workers: number of processes; by default one per core.
+
+    Raises:
+        UserError: a damaged recording, events outside the sensor, or a folder that cannot be written.
+    """
+    folder = root / frames_folder(T, split_by, factor)
+    unfinished = root / f".{folder.name}.unfinished"
+    if folder.is_dir() and not unfinished.exists():
+        return folder
+    make_folder(unfinished)
+    make_folder(folder)
+    todo = [name for name in recordings_below(root / EVENTS) if not (folder / name).exists()]
+    job = partial(_write_frames, root / EVENTS, folder, T, split_by, factor, sensor_size)
+    run(job, todo, workers, f"frames T={T}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # another process may have been as fast
+    return folder
+
+
+def run(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None, title: str) -> list[Result]:
+    """`[function(job) for job in jobs]` with a progress bar, in `workers` processes (default: one per core)."""
+    jobs = list(jobs)
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    bar = partial(tqdm, total=len(jobs), desc=title, disable=None)
+    if workers <= 1:
+        return [function(job) for job in bar(jobs)]
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
+        try:
+            return list(bar(pool.map(function, jobs, chunksize=max(1, min(16, len(jobs) // (4 * workers))))))
+        except BrokenProcessPool as error:
+            raise UserError(f"{title}: a worker process died (out of memory?); try again with --workers 1") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed; otherwise it would wait for work for ever."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _write_frames(
+    events: Path, frames: Path, T: int, split_by: str, factor: int, sensor_size: tuple[int, int], name: Path
+) -> None:
+    height, width = (-(-side // factor) for side in sensor_size)
+    recording = load_events(events / name)
+    try:
+        counts = SPLITS[split_by](downsample(recording, factor), T, height, width)
+    except UserError as error:
+        raise UserError(f"{events / name}: {error}") from error
+    save_frames(frames / name, counts)
+
+
+def _load_npz(path: Path, *keys: str) -> list[np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as bundle:
+            return [bundle[key] for key in keys]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: expected an npz file with {', '.join(keys)} ({error}); delete it and convert it again"
+        ) from error

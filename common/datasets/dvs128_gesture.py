@@ -1,0 +1,82 @@
+"""DVS128 Gesture: 11 hand and arm gestures of 29 people under 3 to 5 kinds of light."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from common.datasets.event_frames import EventFrames, Recording, raw_files
+from common.errors import UserError
+from common.events.aedat import read_aedat3
+from common.events.slicing import cut_by_labels, read_labels
+
+_LIGHTS = ("fluorescent", "fluorescent_led", "lab", "led", "natural")
+
+
+class DVS128Gesture(EventFrames):
+    """DVS128 Gesture, cut by its label files, with the official split into people (users 1-23 train, 24-29 test).
+
+    The label is the position of the class folder in lexicographic order, 0, 1, 10, 2, ..., 9: output 2 of a network is
+    gesture 10, output 3 is gesture 2. Published checkpoints rely on this order. `class_names[int(classes[label])]` is
+    what a label means.
+    """
+
+    name = "dvs128"
+    citation = "Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017"
+    url = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
+    md5: ClassVar = {"DvsGesture.tar.gz": "8a5c71fb11e24e5ca5b11866ca6c00a1"}
+    archives = "DvsGesture.tar.gz"
+    suffixes = (".aedat", "_labels.csv", "trials_to_train.txt", "trials_to_test.txt")
+    sensor_size = (128, 128)
+    num_classes = 11
+    class_names = (
+        "hand clap", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter clockwise",
+        "left arm clockwise", "left arm counter clockwise", "arm roll", "air drums", "air guitar", "other gestures",
+    )  # fmt: skip
+    expected: ClassVar = {"train": 1176, "test": 288}
+    split_seed = None
+
+    @classmethod
+    def recordings(cls, folder: Path) -> list[Recording]:
+        """The recordings listed in `trials_to_train.txt` and `trials_to_test.txt`, one output per label row."""
+        found = []
+        for part in ("train", "test"):
+            lists = raw_files(folder, (f"trials_to_{part}.txt",))
+            if len(lists) != 1:
+                raise UserError(f"{folder}: expected one trials_to_{part}.txt, found {len(lists)}")
+            for name in lists[0].read_text().split():
+                path = lists[0].parent / name
+                if Path(name).name != name or not path.is_file():
+                    raise UserError(f"{lists[0]}: lists {name!r}, which is not in {lists[0].parent}")
+                found.append(Recording(path, tuple(_outputs(path, part))))
+        return found
+
+    @classmethod
+    def read(cls, path: Path) -> Iterator[np.ndarray]:
+        """Yield the events of each row of the label file."""
+        for _, sample in cut_by_labels(read_aedat3(path), read_labels(_label_file(path))):
+            yield sample
+
+    @classmethod
+    def is_published_set(cls, recordings: Iterable[Recording]) -> bool:
+        """The published recordings are named after the light they were taken in."""
+        return any(recording.path.stem.partition("_")[2] in _LIGHTS for recording in recordings)
+
+    @classmethod
+    def counts(cls, outputs: Iterable[str]) -> dict[str, int]:
+        """Samples per part."""
+        return Counter(output.split("/")[0] for output in outputs)
+
+
+def _label_file(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_labels.csv")
+
+
+def _outputs(path: Path, part: str) -> Iterator[str]:
+    """`<part>/<label>/<recording>_<k>.npz`, k counting the samples of that label in this recording."""
+    seen: Counter[int] = Counter()
+    for category in read_labels(_label_file(path))[:, 0].tolist():
+        yield f"{part}/{category - 1}/{path.stem}_{seen[category]}.npz"
+        seen[category] += 1

@@ -1,0 +1,105 @@
+"""DVS128-Gait: people walking past a DVS128, as text files, converted once to NumPy arrays."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from common.datasets import cache
+from common.datasets.event_windows import EventWindows
+from common.errors import UserError
+from common.events.event import EVENT
+from common.events.text import read_text
+from common.files import atomic_path
+
+CONVERTED = "npy"
+
+
+class DVSGait(EventWindows):
+    """DVS128-Gait in `<root>/npy/{train,test}/<label>/<recording>.npy`, as `convert` writes them.
+
+    The label is the name of the folder, 0 to 20; the split is the one published.
+    """
+
+    name = "dvs_gait"
+    citation = (
+        "Wang et al., Event-Stream Representation for Human Gaits Identification Using Deep Neural Networks, TPAMI 2022"
+    )
+    url = "https://github.com/zhangxiann/TPAMI_Gait_Identification"
+    num_classes = 21
+
+    def __init__(self, root: str | Path, *args, **kwargs):
+        convert(Path(root))
+        super().__init__(root, *args, **kwargs)
+
+    @classmethod
+    def find(cls, root: Path, part: str) -> list[Path]:
+        """The recordings of a part, by label and name."""
+        found = labelled(root / CONVERTED / part)
+        if not found:
+            raise UserError(
+                f"{root}: neither converted recordings in {CONVERTED}/{part}/<label> nor text files in {part}/<label>; "
+                f"fetch DVS128-Gait from {cls.url}"
+            )
+        return [path for path, _ in found]
+
+    def read(self, path: Path) -> tuple[np.ndarray, int]:
+        """Events and label."""
+        return load_events(path), int(path.parent.name)
+
+    def first_start(self, events: np.ndarray) -> int:
+        """The time of the first event."""
+        return int(events["t"][0]) if len(events) else 0
+
+
+def convert(root: Path, workers: int | None = None) -> None:
+    """Write each text file `<root>/{train,test}/<label>/*` as an array of dtype `EVENT` below `<root>/npy`.
+
+    Recordings that are there are kept, so that an interrupted call is continued by the next.
+
+    Raises:
+        UserError: a damaged recording, or a label folder whose name is not a number from 0 to 20.
+    """
+    texts = [path for part in ("train", "test") for path, _ in labelled(root / part)]
+    todo = [path for path in texts if not _converted(root, path).exists()]
+    cache.run(partial(_write_npy, root), todo, workers, "DVSGait text")
+
+
+def labelled(folder: Path) -> list[tuple[Path, int]]:
+    """(recording, label) of all files in `<folder>/<label>`, sorted by label and name.
+
+    Raises:
+        UserError: a folder whose name is not a label.
+    """
+    found = []
+    for path in folder.glob("[!.]*/[!.]*"):
+        label = path.parent.name
+        if not label.isdecimal() or int(label) >= DVSGait.num_classes:
+            raise UserError(f"{path.parent}: expected a folder named after a label from 0 to {DVSGait.num_classes - 1}")
+        found.append((path, int(label)))
+    return sorted(found, key=lambda item: (item[1], item[0].name))
+
+
+def load_events(path: Path) -> np.ndarray:
+    """Events [N] of dtype `EVENT` from an npy file.
+
+    Raises:
+        UserError: damaged, or not such a file.
+    """
+    try:
+        events = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a readable array ({error}); delete it, it is made again from the text") from error
+    if events.dtype != EVENT:
+        raise UserError(f"{path}: expected events of dtype {EVENT}, found {events.dtype}; delete it")
+    return events
+
+
+def _converted(root: Path, text: Path) -> Path:
+    name = text.relative_to(root)
+    return root / CONVERTED / name.with_name(f"{name.name}.npy")
+
+
+def _write_npy(root: Path, text: Path) -> None:
+    with atomic_path(_converted(root, text)) as temporary:
+        np.save(temporary, read_text(text))

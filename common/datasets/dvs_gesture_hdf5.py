@@ -1,0 +1,138 @@
+"""DVS128 Gesture as MA-SNN uses it: one HDF5 file per gesture, users 1 to 23 to train and 24 to 29 to test."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from common import archives
+from common.datasets import cache
+from common.datasets.dvs128_gesture import DVS128Gesture
+from common.datasets.event_frames import Recording, raw_files
+from common.datasets.event_windows import EventWindows
+from common.errors import UserError
+from common.events.aedat import read_aedat3
+from common.events.hdf5 import read_hdf5, write_hdf5
+from common.events.slicing import cut_by_labels, read_labels
+
+LAST_TRAIN_USER = 23
+ROWS = 12
+"""Gestures per recording: file i (from 0) takes the numbers 12 i + 1 to 12 i + 12."""
+EXPECTED = {"train": (98, 1175), "test": (24, 288)}
+"""(recordings, gestures) of the published set."""
+
+
+class DVSGestureHDF5(EventWindows):
+    """DVS128 Gesture in `<root>/{train,test}/DVS-Gesture-{train,test}<n>.hdf5`, as `convert` writes them.
+
+    The label is the class of the label file less 1.
+    """
+
+    name = "dvs_gesture"
+    citation = DVS128Gesture.citation
+    url = DVS128Gesture.url
+    num_classes = 11
+    class_names = DVS128Gesture.class_names
+
+    @classmethod
+    def find(cls, root: Path, part: str) -> list[Path]:
+        """The HDF5 files of a part, in the order of their numbers."""
+        paths = (root / part).glob(f"DVS-Gesture-{part}*.hdf5")
+        numbered = sorted((int(match[1]), path) for path in paths if (match := re.search(r"(\d+)\.hdf5$", path.name)))
+        if not numbered:
+            raise UserError(
+                f"{root / part}: no DVS-Gesture-{part}*.hdf5; put DvsGesture.tar.gz from {cls.url} into {root} and "
+                f"run: python ma_snn/DVSGestures/data/DVS_Gesture.py --data-path {root}"
+            )
+        return [path for _, path in numbered]
+
+    def read(self, path: Path) -> tuple[np.ndarray, int]:
+        """Events, times counted from the first one, and label."""
+        return read_hdf5(path)
+
+
+def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
+    """Turn `DvsGesture.tar.gz`, or a folder of its recordings, into the files that `DVSGestureHDF5` reads.
+
+    The archive is unpacked to `<root>/DvsGesture`. Files that exist are kept, so that an interrupted call is continued
+    by the next; each is written whole or not at all. Recordings are numbered in the order of their names; a 13th
+    gesture of one has the number of the first gesture of the next and gives way to it, as in the original.
+
+    Args:
+        source: `DvsGesture.tar.gz` or a folder of `userNN_*.aedat` recordings with their `_labels.csv`.
+        root: where `train` and `test` go.
+        workers: number of processes; by default one per core.
+
+    Returns:
+        in what the result differs from the published set, if `source` holds that set.
+
+    Raises:
+        UserError: no recordings, one of them damaged, or without its labels.
+    """
+    if source.is_file():
+        source = archives.extract(source, root / "DvsGesture", suffixes=(".aedat", "_labels.csv"))
+    recordings = raw_files(source, (".aedat",)) if source.is_dir() else []
+    if not recordings:
+        raise UserError(
+            f"{source}: expected DvsGesture.tar.gz or its userNN_*.aedat recordings; see {DVSGestureHDF5.url}"
+        )
+    parts = {part: [path for path in recordings if _part(path) == part] for part in EXPECTED}
+    outputs = {part: _outputs(paths, root / part, part) for part, paths in parts.items()}
+    jobs = [
+        (path, rows)
+        for found in outputs.values()
+        for path, rows in found.items()
+        if not all(output.exists() for output in rows.values())
+    ]
+    cache.run(_write_gestures, jobs, workers, "DVS Gesture")
+    if not DVS128Gesture.is_published_set(Recording(path, ()) for path in recordings):
+        return []
+    found = {part: (len(paths), sum(map(len, outputs[part].values()))) for part, paths in parts.items()}
+    return [
+        f"{part}: expected {EXPECTED[part][0]} recordings and {EXPECTED[part][1]} gestures, found {files} and {rows}"
+        for part, (files, rows) in found.items()
+        if (files, rows) != EXPECTED[part]
+    ]
+
+
+def label_file(recording: Path) -> Path:
+    """Where the labels of a recording are."""
+    return recording.with_name(f"{recording.stem}_labels.csv")
+
+
+def gestures(recording: np.ndarray, labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """(label from 0, events with times counted from their first one) of each row of `labels` [rows, 3]."""
+    cut = []
+    for label, events in cut_by_labels(recording, labels):
+        events["t"] -= events["t"][:1]
+        cut.append((label, events))
+    return cut
+
+
+def _part(recording: Path) -> str:
+    match = re.match(r"user(\d+)", recording.name)
+    if match is None:
+        raise UserError(f"{recording}: expected a name that begins with userNN, which decides between train and test")
+    return "train" if int(match[1]) <= LAST_TRAIN_USER else "test"
+
+
+def _outputs(recordings: list[Path], folder: Path, part: str) -> dict[Path, dict[int, Path]]:
+    """{recording: {row of its label file: HDF5 file}}."""
+    owner = {}
+    for index, path in enumerate(recordings):
+        for row in range(len(read_labels(label_file(path)))):
+            owner[ROWS * index + row + 1] = (path, row)
+    outputs: dict[Path, dict[int, Path]] = {path: {} for path in recordings}
+    for number, (path, row) in owner.items():
+        outputs[path][row] = folder / f"DVS-Gesture-{part}{number}.hdf5"
+    return outputs
+
+
+def _write_gestures(job: tuple[Path, dict[int, Path]]) -> None:
+    path, rows = job
+    cut = gestures(read_aedat3(path), read_labels(label_file(path)))
+    for row, output in rows.items():
+        label, events = cut[row]
+        if not len(events):
+            raise UserError(f"{label_file(path)}: row {row + 1}: no events between its start and its end in {path}")
+        write_hdf5(output, events, label)

@@ -1,0 +1,80 @@
+"""MATLAB files of CIFAR10-DVS: a matrix `out` with the columns t (us), unused, unused, x, y, polarity.
+
+MATLAB made it from AEDAT 2.0 with x = 127 - x_raw, y = y_raw, and times from 0. Files of version 5 to 7 are read with
+SciPy, files of version 7.3, which are HDF5 and hold the matrix transposed, with h5py.
+"""
+
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+from scipy.io import loadmat, savemat, whosmat
+from scipy.io.matlab import MatReadError
+
+from common.errors import UserError
+from common.events.event import pack
+from common.files import atomic_path
+
+VARIABLE = "out"
+_COLUMNS = 6
+_DAMAGE = (
+    OSError, EOFError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error,
+)  # fmt: skip
+
+
+def read_matlab(path: str | Path) -> np.ndarray:
+    """Read the events in the variable `out` of a `.mat` file.
+
+    Polarities above 0 are ON, 0 and below OFF, so that files with -1 for OFF (int32, float) mean the same as those in
+    which MATLAB made it 0 (uint32).
+
+    Returns:
+        events [N] of dtype `EVENT`.
+
+    Raises:
+        UserError: not a readable `.mat` file, no `out` in it, or an `out` that is not six columns of whole numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such recording")
+    try:
+        names, matrix = _read_hdf5(path) if h5py.is_hdf5(path) else _read_version5(path)
+    except _DAMAGE as error:
+        raise UserError(f"{path}: cannot be read as a .mat file ({error}); fetch it again") from error
+    if matrix is None:
+        found = ", ".join(names) or "nothing"
+        raise UserError(f"{path}: expected a variable {VARIABLE!r}, found {found}; convert the .aedat with dat2mat.m")
+    if matrix.ndim != 2 or matrix.shape[1] != _COLUMNS or matrix.dtype.kind not in "iuf":
+        raise UserError(
+            f"{path}: expected {VARIABLE!r} to be [events, {_COLUMNS}] numbers (t, -, -, x, y, polarity), "
+            f"found {list(matrix.shape)} of {matrix.dtype}"
+        )
+    columns = matrix[:, [0, 3, 4, 5]]
+    if columns.dtype.kind == "f" and not (np.isfinite(columns) & (columns == np.trunc(columns))).all():
+        raise UserError(
+            f"{path}: {VARIABLE!r} holds fractions or NaN; expected whole numbers (t in us, x, y, polarity)"
+        )
+    t, x, y, p = columns.T.astype(np.int64)
+    return pack(t, x, y, p > 0)
+
+
+def write_matlab(path: str | Path, events: np.ndarray) -> None:
+    """Write `events` [N] as `out` in a `.mat` file of version 5, atomically, in uint32 as dat2mat.m does."""
+    matrix = np.zeros((len(events), _COLUMNS), np.uint32)
+    for column, field in zip((0, 3, 4, 5), "txyp", strict=True):
+        matrix[:, column] = events[field]
+    with atomic_path(path) as temporary:
+        savemat(temporary, {VARIABLE: matrix}, do_compression=True)
+
+
+def _read_version5(path: Path) -> tuple[list[str], np.ndarray | None]:
+    """Names of the variables, and `out` if it is among them."""
+    content = loadmat(path, variable_names=[VARIABLE])
+    return [name for name, _, _ in whosmat(path)], content.get(VARIABLE)
+
+
+def _read_hdf5(path: Path) -> tuple[list[str], np.ndarray | None]:
+    with h5py.File(path, "r") as content:
+        names = [name for name in content if not name.startswith("#")]
+        return names, content[VARIABLE][()].T if VARIABLE in names else None

@@ -1,0 +1,153 @@
+"""Starting a training script: its common flags, its process among others, its seeds, its exit.
+
+With `kernels/dispatch.py` the only module that reads the environment.
+"""
+
+import argparse
+import os
+import random
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process among those that train together."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that writes files and speaks."""
+        return self.rank == 0
+
+
+def add_arguments(parser: argparse.ArgumentParser, exclude: Collection[str] = ()) -> None:
+    """Add the flags that every entry script has beside its paper's own.
+
+    `exclude` names spellings that the script declares itself, such as "--epochs"; an option goes when none is left.
+    """
+
+    def option(*spellings: str, **settings: object) -> None:
+        if kept := [spelling for spelling in spellings if spelling not in exclude]:
+            parser.add_argument(*kept, **settings)
+
+    option("--data-path", type=Path, help="folder of the data set")
+    option("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    option("--output-dir", type=Path, default=Path("output"), help="folder of checkpoints and logs")
+    option("--resume", nargs="?", const=True, type=Path, help="continue from PATH, or from the output folder")
+    option("--seed", type=int, default=0, help="seed of every random generator (default: %(default)s)")
+    option("--epochs", type=int, help="number of epochs")
+    option("--tiny", action="store_true", help="built-in tiny data and sizes that finish on a laptop CPU")
+    option("--eval", "--test-only", dest="eval", action="store_true", help="evaluate --weights and stop")
+    option("--weights", type=Path, help="weights to start from or to evaluate")
+    option("--amp", action=argparse.BooleanOptionalAction, default=False, help="mixed precision")
+    option("--local-rank", "--local_rank", dest="local_rank", type=int, default=-1, help="given by the launcher")
+
+
+def start(device: str = "auto", local_rank: int = -1) -> Process:
+    """Join the processes of torchrun or torch.distributed.launch, or stand alone without a launcher.
+
+    The process group uses nccl on CUDA and gloo on CPU. The LOCAL_RANK variable wins over `local_rank`.
+
+    Raises:
+        UserError: `device` is unknown or absent.
+    """
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local_rank = int(os.environ.get("LOCAL_RANK", max(local_rank, 0)))
+    launched = "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    chosen = _device(device, local_rank if launched else None)
+    if launched:
+        if chosen.type == "cpu":
+            neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // neighbours))
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=world_size)
+    return Process(rank, world_size, local_rank, chosen)
+
+
+def _device(name: str, local_rank: int | None) -> torch.device:
+    """The device called `name`; of several CUDA devices the one of `local_rank` when a launcher gave one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name}: unknown device; expected auto, cpu or cuda") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise UserError(f"--device {name}: expected auto, cpu or cuda")
+    index = local_rank if local_rank is not None else device.index or 0
+    if index >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: CUDA device {index} was asked for, {torch.cuda.device_count()} are usable here; "
+            "use --device cpu or start fewer processes"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; print a UserError as the one line `error: ...` on stderr and exit with status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seed Python, NumPy and torch (CPU and CUDA) with `seed + rank`, so that ranks draw different numbers."""
+    random.seed(seed + rank)
+    np.random.seed(seed + rank)
+    torch.manual_seed(seed + rank)
+
+
+@contextmanager
+def main_first(process: Process) -> Iterator[None]:
+    """Run the block in the main process, then in the others: for files that one makes and all read.
+
+    When the main process fails, the others exit without a word: it has said why.
+    """
+    if not process.is_main and any(max_over_ranks([0], process)):
+        raise SystemExit(2)
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if process.is_main:
+            max_over_ranks([failed], process)
+
+
+def sum_over_ranks(values: Sequence[float], process: Process) -> list[float]:
+    """Sum each number over all processes, in float64."""
+    return _reduce(values, process, dist.ReduceOp.SUM)
+
+
+def max_over_ranks(values: Sequence[float], process: Process) -> list[float]:
+    """Largest of each number over all processes, in float64."""
+    return _reduce(values, process, dist.ReduceOp.MAX)
+
+
+def _reduce(values: Sequence[float], process: Process, operation: dist.ReduceOp) -> list[float]:
+    if process.world_size == 1:
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64, device=process.device)
+    dist.all_reduce(tensor, operation)
+    return tensor.tolist()

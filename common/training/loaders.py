@@ -1,0 +1,64 @@
+"""Loaders whose order and random augmentation depend on (seed, epoch, rank) alone, so that a run can be replayed."""
+
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from common.training.launch import Process
+
+
+def make_loader(
+    dataset: Dataset,
+    batch_size: int,
+    *,
+    train: bool,
+    process: Process,
+    seed: int = 0,
+    workers: int = 0,
+    drop_last: bool = False,
+    pin_memory: bool | None = None,
+    collate_fn: Callable[[list], object] | None = None,
+) -> DataLoader:
+    """A loader of this process's share of `dataset`, `batch_size` samples at a time.
+
+    Training: shuffled; batch k of N processes together is batch k of one process with N times the batch size.
+    Evaluation: in order, every sample in exactly one process; `seed` and `drop_last` have no effect.
+    Workers start anew each epoch, because persistent ones would carry random state that no checkpoint can hold.
+    `pin_memory=None` pins when the device is CUDA.
+    """
+    common = {
+        "batch_size": batch_size,
+        "num_workers": workers,
+        "pin_memory": process.device.type == "cuda" if pin_memory is None else pin_memory,
+        "worker_init_fn": _ignore_interrupts,
+        "collate_fn": collate_fn,
+    }
+    if not train:
+        # DistributedSampler would pad the last shard with samples that are then counted twice.
+        return DataLoader(dataset, sampler=range(process.rank, len(dataset), process.world_size), **common)
+    sampler = DistributedSampler(dataset, process.world_size, process.rank, seed=seed, drop_last=drop_last)
+    return DataLoader(dataset, sampler=sampler, drop_last=drop_last, generator=torch.Generator(), **common)
+
+
+def stack_time_first(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Batch of (frames `[T, C, H, W]`, label) samples as frames `[T, B, C, H, W]` and labels `[B]`."""
+    frames, labels = zip(*samples, strict=True)
+    return torch.stack(frames, dim=1), torch.tensor(labels)
+
+
+def start_epoch(loader: DataLoader, epoch: int) -> None:
+    """Set the order and the worker seeds of a training loader for `epoch`; torch seeds Python and NumPy from them."""
+    sampler = loader.sampler
+    sampler.set_epoch(epoch)
+    word = np.random.SeedSequence([sampler.seed, epoch, sampler.rank]).generate_state(1, np.uint64)[0]
+    loader.generator.manual_seed(int(word) >> 1)  # torch wants 63 bits
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Let Ctrl-C reach only the main process, which finishes its step and saves."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

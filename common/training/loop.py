@@ -1,0 +1,325 @@
+"""The one training loop.
+
+| argument of `fit` | meaning |
+|---|---|
+| `model` | the bare network; `fit` moves it to the device and wraps it for several processes |
+| `train_loader` | from `make_loader`; yields (inputs, labels `[B]`) |
+| `loss_fn(output, target)` | mean loss of a batch |
+| `evaluate(model)` | numbers of the test set, the same in every process; called in all of them after each epoch |
+| `scheduler`, `schedule` | stepped after every "epoch" or after every optimizer "step" |
+| `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
+| `accumulate` | batches per optimizer step; what remains at the end of an epoch is a shorter step |
+| `clip_grad` | largest norm of all gradients together |
+| `ema` | `AveragedModel` of the bare network, updated after every optimizer step and evaluated too (`test_ema_*`) |
+| `transform_batch(inputs, labels, epoch)` | returns (inputs, target) on the device, such as mixup; epoch = 0, 1, ... |
+| `reduce_output(output)` | logits `[B, K]` for the training accuracy, against the labels of the loader; None: none |
+| `sync_bn` | batch statistics over all processes; on the CPU torch has no such layer, which is said and left out |
+| `on_epoch_end(model, history)` | the main process's own result files, before the checkpoint of that epoch |
+| `resume` | a checkpoint, or True for the one in `output_dir` |
+| `metadata` | plain facts for the checkpoint; all but "args" have to agree when it is resumed |
+| `select` | key of `evaluate`'s result that decides `best.pt`, higher is better ("ema_acc1": the average); None: none |
+
+Files in `output_dir`: `checkpoint.pt` after every epoch, `best.pt` (a plain state dict), `log.csv`, `log.jsonl`,
+`tensorboard/`. A run that was killed and resumed on the CPU ends bit-equal to one that was not.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from common.errors import UserError
+from common.files import make_folder
+from common.training.checkpoint import save_file
+from common.training.evaluation import as_is, count_correct
+from common.training.launch import Process, max_over_ranks, sum_over_ranks
+from common.training.loaders import start_epoch
+from common.training.record import Recorder, progress_bar
+from common.training.state import TrainingState, set_random_state
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How a batch becomes a change of the weights; the fields are `fit`'s arguments."""
+
+    loss_fn: Callable[[Tensor, object], Tensor]
+    schedule: Literal["epoch", "step"]
+    amp: bool
+    accumulate: int
+    clip_grad: float | None
+    transform_batch: Callable[[Tensor, Tensor, int], tuple[Tensor, object]] | None
+    reduce_output: Callable[[Tensor], Tensor] | None
+
+
+def fit(
+    model: nn.Module,
+    train_loader: DataLoader,
+    *,
+    optimizer: Optimizer,
+    loss_fn: Callable[[Tensor, object], Tensor],
+    epochs: int,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    process: Process,
+    output_dir: str | Path,
+    scheduler: LRScheduler | None = None,
+    schedule: Literal["epoch", "step"] = "epoch",
+    amp: bool = False,
+    accumulate: int = 1,
+    clip_grad: float | None = None,
+    ema: AveragedModel | None = None,
+    transform_batch: Callable[[Tensor, Tensor, int], tuple[Tensor, object]] | None = None,
+    reduce_output: Callable[[Tensor], Tensor] | None = as_is,
+    sync_bn: bool = False,
+    find_unused_parameters: bool = False,
+    on_epoch_end: Callable[[nn.Module, list[Row]], None] | None = None,
+    resume: str | Path | bool | None = None,
+    metadata: dict[str, object] | None = None,
+    select: str | None = "acc1",
+    tensorboard_dir: str | Path | None = None,
+) -> list[Row]:
+    """Train `model` for `epochs` epochs and return one row of numbers per epoch (the table above has the arguments).
+
+    Raises:
+        UserError: no batch to train on, a folder or checkpoint that cannot be used, or a loss that is not finite.
+        SystemExit: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
+    """
+    output_dir = make_folder(output_dir)
+    if not len(train_loader):
+        raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
+    recipe = _Recipe(loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output)
+    scaler = torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
+    state = TrainingState(model.to(process.device), optimizer, scaler, scheduler, ema and ema.to(process.device))
+    facts = {**(metadata or {}), **_facts(state, train_loader, process)}
+    checkpoint = output_dir / "checkpoint.pt"
+    if resume:
+        state.load(checkpoint if resume is True else Path(resume), process, facts)
+    network = _distribute(model, process, sync_bn, find_unused_parameters)
+    board = Path(tensorboard_dir or output_dir / "tensorboard")
+    with _signals() as received, Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder:
+        while state.epoch < epochs:
+            begin = time.monotonic()
+            _train_epoch(network, state, train_loader, recipe, process, received, output_dir)
+            if state.step == len(train_loader):  # less when a signal came
+                _finish_epoch(state, recipe, evaluate, process, begin)
+                if process.is_main:
+                    _save_best(state, select, output_dir)
+                    recorder.write(state.history)
+                    if on_epoch_end is not None:
+                        on_epoch_end(model, state.history)
+            state.save(checkpoint, process, facts)
+            stop = int(max_over_ranks([received[0] if received else 0], process)[0])
+            if stop and state.epoch < epochs:
+                _leave(stop, state, train_loader, checkpoint, process)
+    return state.history
+
+
+def _facts(state: TrainingState, loader: DataLoader, process: Process) -> dict[str, object]:
+    """What has to be the same in a resumed run, whatever the paper."""
+    return {
+        "optimizer": type(state.optimizer).__name__,
+        "scheduler": type(state.scheduler).__name__,
+        "ema": state.ema is not None,
+        "processes": process.world_size,
+        "batches_per_epoch": len(loader),
+    }
+
+
+def _distribute(model: nn.Module, process: Process, sync_bn: bool, find_unused_parameters: bool) -> nn.Module:
+    """`model` wrapped so that its gradients, and with `sync_bn` its batch statistics, are those of all processes."""
+    if process.world_size == 1:
+        return model
+    on_cuda = process.device.type == "cuda"
+    if sync_bn and on_cuda:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    elif sync_bn and process.is_main:
+        print("note: torch synchronises batch norm on CUDA only; on the CPU each process normalises its own batch")
+    return DistributedDataParallel(
+        model,
+        device_ids=[process.device.index] if on_cuda else None,
+        find_unused_parameters=find_unused_parameters,
+    )
+
+
+def _train_epoch(
+    network: nn.Module,
+    state: TrainingState,
+    loader: DataLoader,
+    recipe: _Recipe,
+    process: Process,
+    received: list[int],
+    output_dir: Path,
+) -> None:
+    """Train on what is left of the current epoch, or up to the end of the step in which a signal came."""
+    network.train()
+    start_epoch(loader, state.epoch)
+    batches = iter(loader)
+    for _ in range(state.step):  # a resumed epoch: fetching again moves the workers' random generators on
+        next(batches)
+    if state.rng is not None:
+        set_random_state(state.rng, process.device)
+        state.rng = None
+    share = process.world_size * loader.batch_size
+    with progress_bar(state.epoch, len(loader) * share, state.step * share, process) as bar:
+        for inputs, labels in batches:
+            inputs, labels = (x.to(process.device, non_blocking=True) for x in (inputs, labels))
+            first = state.step // recipe.accumulate * recipe.accumulate
+            group = range(first, min(first + recipe.accumulate, len(loader)))  # batches of this optimizer step
+            synchronised = group[-1] == state.step or process.world_size == 1
+            with nullcontext() if synchronised else network.no_sync():
+                loss, correct = _forward(network, state, recipe, inputs, labels, process)
+                finite = bool(loss.isfinite())
+                stop = _agree(finite, received, (inputs, labels), state, process, output_dir)
+                if group[0] == state.step:
+                    state.optimizer.zero_grad()
+                state.scaler.scale(loss / len(group)).backward()
+            if group[-1] == state.step:
+                _update(state, recipe)
+            added = (loss.item() * len(labels), correct, len(labels))
+            state.totals = [total + new for total, new in zip(state.totals, added, strict=True)]
+            state.step += 1
+            _show(bar, state, len(labels) * process.world_size)
+            if stop and group[-1] == state.step - 1:
+                return
+
+
+def _forward(
+    network: nn.Module, state: TrainingState, recipe: _Recipe, inputs: Tensor, labels: Tensor, process: Process
+) -> tuple[Tensor, int]:
+    """Loss and number of correct predictions of a batch."""
+    target = labels
+    if recipe.transform_batch is not None:
+        inputs, target = recipe.transform_batch(inputs, labels, state.epoch)
+    kind = process.device.type
+    with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=recipe.amp):
+        output = network(inputs)
+        loss = recipe.loss_fn(output, target)
+    if recipe.reduce_output is None:
+        return loss, 0
+    return loss, int(count_correct(recipe.reduce_output(output.detach()), labels))
+
+
+def _agree(
+    finite: bool,
+    received: list[int],
+    batch: tuple[Tensor, Tensor],
+    state: TrainingState,
+    process: Process,
+    output_dir: Path,
+) -> int:
+    """Tell all processes of a signal or a loss that is not finite; return the signal or 0.
+
+    Raises:
+        UserError: in every process, if any loss is not finite; the batch of the first such process is then on disk.
+    """
+    alarm = 0 if finite else process.world_size - process.rank
+    alarm_of_all, stop = max_over_ranks([alarm, received[0] if received else 0], process)
+    if not alarm_of_all:
+        return int(stop)
+    path = output_dir / "nonfinite_batch.pt"
+    if alarm == alarm_of_all:
+        inputs, labels = (x.cpu() for x in batch)
+        save_file(path, {"inputs": inputs, "labels": labels, "epoch": state.epoch + 1, "batch": state.step + 1})
+    max_over_ranks([0], process)  # a launcher ends all processes with the first: wait until the file is complete
+    raise UserError(
+        f"the loss is not finite in epoch {state.epoch + 1}, batch {state.step + 1}; that batch is saved in {path}: "
+        "look for bad samples in it, or lower the learning rate"
+    )
+
+
+def _update(state: TrainingState, recipe: _Recipe) -> None:
+    """One step of the optimizer and of all that follows it."""
+    if recipe.clip_grad is not None:
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.ema is not None:
+        state.ema.update_parameters(state.model)
+    if state.scheduler is not None and recipe.schedule == "step":
+        state.scheduler.step()
+
+
+def _show(bar: tqdm, state: TrainingState, samples: int) -> None:
+    """Move the bar on by `samples` and show this process's means so far."""
+    loss_sum, correct, count = state.totals
+    rate = state.optimizer.param_groups[0]["lr"]
+    bar.set_postfix_str(f"loss {loss_sum / count:.4g}, acc1 {100 * correct / count:.1f}, lr {rate:.3g}", refresh=False)
+    bar.update(samples)
+
+
+def _finish_epoch(
+    state: TrainingState,
+    recipe: _Recipe,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+    process: Process,
+    begin: float,
+) -> None:
+    """Evaluate, append the epoch's row to the history, step the schedule and turn to the next epoch."""
+    loss_sum, correct, samples = sum_over_ranks(state.totals, process)
+    row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss_sum / samples}
+    if recipe.reduce_output is not None:
+        row["train_acc1"] = 100 * correct / samples
+    models = {"test_": state.model} | ({"test_ema_": state.ema.module} if state.ema is not None else {})
+    for prefix, model in models.items():
+        if process.world_size > 1:  # each process has its own running statistics; the main one's go to the checkpoint
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+        row |= {f"{prefix}{key}": value for key, value in evaluate(model).items()}
+    state.history.append(row | {"seconds": time.monotonic() - begin})
+    if isinstance(state.scheduler, ReduceLROnPlateau):
+        state.scheduler.step(row["train_loss"])
+    elif state.scheduler is not None and recipe.schedule == "epoch":
+        state.scheduler.step()
+    state.epoch, state.step, state.totals = state.epoch + 1, 0, [0.0, 0.0, 0.0]
+
+
+def _save_best(state: TrainingState, select: str | None, output_dir: Path) -> None:
+    """Keep the weights of the best epoch so far: the first with the highest `select`."""
+    if select is None:
+        return
+    *past, last = (row[f"test_{select}"] for row in state.history)
+    if all(last > value for value in past):
+        best = state.ema.module if select.startswith("ema_") else state.model
+        save_file(output_dir / "best.pt", best.state_dict())
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of being ended by them."""
+    received: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        received.append(number)
+
+    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _leave(stop: int, state: TrainingState, loader: DataLoader, checkpoint: Path, process: Process) -> None:
+    """Say how to go on and end the process with the shell's status for the signal."""
+    if process.is_main:
+        print(
+            f"stopped by {signal.Signals(stop).name} in epoch {state.epoch + 1} after {state.step} of {len(loader)} "
+            f"batches; to continue: the same command with --resume {checkpoint}",
+            flush=True,
+        )
+    raise SystemExit(128 + stop)

@@ -1,0 +1,71 @@
+"""What a person can look at: a line per epoch, a progress bar, log.csv, log.jsonl and TensorBoard."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from common.files import atomic_path
+from common.training.launch import Process
+
+Row = Mapping[str, float]
+
+
+class Recorder:
+    """Writes the history of a run in the main process; in the others it does nothing."""
+
+    def __init__(
+        self, folder: Path, tensorboard_dir: Path, process: Process, first_epoch: int, epochs: int, select: str | None
+    ):
+        self.folder, self.epochs, self.select = folder, epochs, select
+        # Purging hides what an interrupted run wrote for the epochs that are now repeated.
+        self.board = SummaryWriter(tensorboard_dir, purge_step=first_epoch) if process.is_main else None
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def write(self, history: Sequence[Row]) -> None:
+        """Write both logs anew from `history`, add its last row to TensorBoard and print it."""
+        if self.board is None:
+            return
+        write_logs(self.folder, history)
+        for key, value in history[-1].items():
+            self.board.add_scalar(key, value, history[-1]["epoch"])
+        self.board.flush()
+        print(summary(history, self.epochs, self.select), flush=True)
+
+
+def write_logs(folder: Path, history: Sequence[Row]) -> None:
+    """`log.csv` and `log.jsonl`, one row per epoch; whole files, so that a resumed run repeats no row."""
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    with atomic_path(folder / "log.csv") as path, path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(history)
+    with atomic_path(folder / "log.jsonl") as path:
+        path.write_text("".join(json.dumps(row) + "\n" for row in history))
+
+
+def summary(history: Sequence[Row], epochs: int, select: str | None) -> str:
+    """The last row as one line, with the best value so far of the test metric `select`."""
+    row = history[-1]
+    parts = [f"epoch {row['epoch']}/{epochs}"]
+    parts += [f"{key} {value:.4g}" for key, value in row.items() if key != "epoch" and not key.endswith("samples")]
+    if select is not None:
+        best = max(history, key=lambda past: past[f"test_{select}"])
+        parts.append(f"best {select} {best[f'test_{select}']:.4g} in epoch {best['epoch']}, selected on the test set")
+    return " | ".join(parts)
+
+
+def progress_bar(epoch: int, total: int, done: int, process: Process) -> tqdm:
+    """Bar over the samples of an epoch, in the main process and on a terminal only."""
+    hidden = None if process.is_main else True  # None: tqdm looks for a terminal
+    return tqdm(desc=f"epoch {epoch + 1}", total=total, initial=done, disable=hidden, leave=False, unit=" samples")

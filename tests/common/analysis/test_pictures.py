@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.analysis import figures
+from common.analysis.event_pictures import save_as_pic, save_every_frame_of_an_entire_DVS_dataset, to_rgb
+from common.errors import UserError
+
+
+def test_off_events_are_green_and_on_events_blue():
+    frame = np.zeros((2, 3, 4))
+    frame[0, 1, 2], frame[1, 0, 3] = 4, 2
+    picture = to_rgb(frame)
+    assert picture[1, 2].tolist() == [0, 255, 0]
+    assert picture[0, 3].tolist() == [0, 0, 128]
+
+
+def test_counts_above_one_do_not_wrap_around():
+    assert to_rgb(np.full((2, 1, 1), 300.0)).tolist() == [[[0, 255, 255]]]
+
+
+def test_one_picture_per_frame_without_border(tmp_path):
+    paths = save_as_pic(np.ones((3, 2, 5, 7)), tmp_path, "sample")
+    assert [path.name for path in paths] == ["sample_0.png", "sample_1.png", "sample_2.png"]
+    assert Image.open(paths[0]).size == (7, 5)
+
+
+def test_wrong_shape_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"expected event frames \[T, 2, H, W\]"):
+        save_as_pic(np.ones((3, 5, 7)), tmp_path)
+
+
+def test_unknown_data_set_is_named(tmp_path):
+    with pytest.raises(UserError, match="unknown data set 'MNIST'"):
+        save_every_frame_of_an_entire_DVS_dataset("MNIST", tmp_path, 4)
+
+
+def test_figures_are_written(tmp_path):
+    row = {"train_loss": 1.0, "test_loss": 1.0, "train_acc1": 50.0, "test_acc1": 40.0}
+    history = [{"epoch": epoch, **row} for epoch in (1, 2)]
+    written = [
+        figures.training_curves(history, tmp_path / "curves.png", "curves"),
+        figures.firing_rate_chart({"a": 0.1, "b": 0.0}, tmp_path / "rates.png", "rates"),
+        figures.event_strip(np.ones((1, 2, 4, 4)), tmp_path / "events.png", "events"),
+    ]
+    assert all(Image.open(path).size[0] > 100 for path in written)
+    assert sorted(tmp_path.iterdir()) == sorted(written)
