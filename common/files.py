@@ -1,5 +1,6 @@
 """Writing files so that an interrupted run never leaves half of one behind."""
 
+import errno
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import UserError
+
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -16,7 +19,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, because writers such as `numpy.savez` choose the format by it.
 
     Raises:
-        UserError: the folder of `path` cannot be written.
+        UserError: the folder of `path` cannot be written, or the disk is full.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -24,8 +27,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except PermissionError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose a folder you may write to") from error
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise UserError(f"cannot write {path}: {error.strerror}; choose a folder that is yours and has room") from error
     finally:
         temporary.unlink(missing_ok=True)
 

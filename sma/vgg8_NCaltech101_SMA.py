@@ -20,6 +20,7 @@ RECIPE = Recipe(
     optimizer=partial(torch.optim.NAdam, momentum_decay=1e-3),
     loss_fn=tet_cross_entropy,
     pin_memory=False,
+    tiny_downsample=5,
 )
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
 
     The archive is unpacked to `<root>/DvsGesture`. Files that exist are kept, so that an interrupted call is continued
     by the next; each is written whole or not at all. Recordings are numbered in the order of their names; a 13th
-    gesture of one has the number of the first gesture of the next and gives way to it, as in the original.
+    gesture of one would share its number with the first of the next recording and gives way to it.
 
     Args:
         source: `DvsGesture.tar.gz` or a folder of `userNN_*.aedat` recordings with their `_labels.csv`.

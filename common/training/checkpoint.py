@@ -136,7 +136,7 @@ def _read(path: str | Path) -> object:
     except _UNREADABLE as error:
         if refused := re.search(r"GLOBAL ((?:\w+\.)+\w+)", str(error)):
             raise UserError(
-                f"{path} wants to run {refused[1]} when opened, which is refused; use a file with tensors only"
+                f"{path} holds code ({refused[1]}), which is never run here; use a file with tensors only"
             ) from error
         raise UserError(
             f"{path} cannot be read as a torch or safetensors file: it is damaged or of another kind; fetch it again"

@@ -1,0 +1,128 @@
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import UserError
+from common.training import add_arguments, run, seed_everything, start, sum_over_ranks
+
+
+def parse(*arguments, exclude=(), own=()):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, exclude)
+    for spellings, settings in own:
+        parser.add_argument(*spellings, **settings)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [([], None), (["--resume"], True), (["--resume", "a/b.pt"], Path("a/b.pt"))]
+)
+def test_resume_takes_no_path_or_one(arguments, expected):
+    assert parse(*arguments).resume == expected
+
+
+@pytest.mark.parametrize("spelling", ["--local-rank", "--local_rank"])
+def test_both_spellings_of_the_local_rank_are_accepted(spelling):
+    assert parse(f"{spelling}=3").local_rank == 3
+
+
+@pytest.mark.parametrize("spelling", ["--eval", "--test-only"])
+def test_both_spellings_of_evaluation_are_accepted(spelling):
+    assert parse(spelling).eval
+
+
+def test_mixed_precision_can_be_switched_off():
+    assert not parse("--amp", "--no-amp").amp
+
+
+def test_a_script_keeps_its_own_spelling_of_an_excluded_flag():
+    own = [(["-N", "--epoch", "--epochs"], {"dest": "epochs", "type": int, "default": 200})]
+    assert parse("-N", "7", exclude={"--epochs"}, own=own).epochs == 7
+
+
+def test_excluding_one_spelling_keeps_the_other():
+    own = [(["--local-rank"], {"dest": "local_rank", "type": int})]
+    assert parse("--local_rank=2", exclude={"--local-rank"}, own=own).local_rank == 2
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_without_a_launcher_there_is_one_process(alone):
+    process = start("cpu")
+    assert (process.rank, process.world_size, process.device.type, process.is_main) == (0, 1, "cpu", True)
+
+
+def test_the_local_rank_of_the_environment_wins(alone):
+    alone.setenv("LOCAL_RANK", "1")
+    assert start("cpu", local_rank=3).local_rank == 1
+
+
+def test_the_local_rank_of_the_flag_is_used_without_the_environment(alone):
+    assert start("cpu", local_rank=3).local_rank == 3
+
+
+def test_auto_takes_the_cpu_without_cuda(alone):
+    alone.setattr(torch.cuda, "is_available", lambda: False)
+    assert start("auto").device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_cuda_without_a_device_is_an_error(alone, device):
+    alone.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=f"--device {device}: .* use --device cpu"):
+        start(device)
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta"])
+def test_an_unknown_device_is_an_error(alone, device):
+    with pytest.raises(UserError, match=f"--device {device}: .*expected auto, cpu or cuda"):
+        start(device)
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(()).item()
+
+
+def test_a_seed_repeats_all_generators():
+    seed_everything(5)
+    first = draw()
+    seed_everything(5)
+    assert draw() == first
+
+
+def test_ranks_draw_different_numbers():
+    seed_everything(5, rank=0)
+    first = draw()
+    seed_everything(5, rank=1)
+    assert all(a != b for a, b in zip(first, draw(), strict=True))
+
+
+def test_a_user_error_is_one_line_and_status_2(capsys):
+    def main():
+        raise UserError("no data in here; look there")
+
+    with pytest.raises(SystemExit) as left:
+        run(main)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: no data in here; look there\n"
+
+
+def test_other_errors_show():
+    def main():
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        run(main)
+
+
+def test_a_sum_over_one_process_is_the_values(alone):
+    assert sum_over_ranks([1.5, 2], start("cpu")) == [1.5, 2]

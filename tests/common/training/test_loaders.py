@@ -1,0 +1,78 @@
+import random
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import Dataset
+
+from common.training import Process, make_loader
+from common.training.loaders import start_epoch
+
+
+def processes(count):
+    return [Process(rank, count, rank, torch.device("cpu")) for rank in range(count)]
+
+
+class Draws(Dataset):
+    """Sample i is i and one number of each random generator."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return index, random.random(), np.random.rand(), torch.rand(()).item()
+
+
+def batches(dataset, size, process, epoch=0, **options):
+    loader = make_loader(dataset, size, train=True, process=process, **options)
+    start_epoch(loader, epoch)
+    return [batch.tolist() for batch in loader]
+
+
+def draws(epoch, rank=0, seed=0):
+    """What the samples of an epoch look like when two workers make them."""
+    loader = make_loader(Draws(), 4, train=True, process=processes(2)[rank], seed=seed, workers=2)
+    start_epoch(loader, epoch)
+    return [torch.stack([field.double() for field in batch]).tolist() for batch in loader]
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 7))
+def test_evaluation_sees_every_sample_exactly_once(samples, count, size):
+    seen = [
+        index
+        for process in processes(count)
+        for batch in make_loader(range(samples), size, train=False, process=process)
+        for index in batch.tolist()
+    ]
+    assert sorted(seen) == list(range(samples))
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 5), st.integers(0, 3))
+def test_a_global_batch_is_that_of_one_process(samples, count, size, epoch):
+    shares = [batches(range(samples), size, process, epoch, drop_last=True) for process in processes(count)]
+    together = [sorted(chain(*parts)) for parts in zip(*shares, strict=True)]
+    (alone,) = processes(1)
+    assert together == [sorted(batch) for batch in batches(range(samples), size * count, alone, epoch, drop_last=True)]
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (1, 0)])
+def test_the_order_depends_on_seed_and_epoch(seed, epoch):
+    (alone,) = processes(1)
+    assert batches(range(50), 50, alone, epoch, seed=seed) != batches(range(50), 50, alone, 0, seed=0)
+
+
+def test_workers_repeat_all_random_numbers_of_an_epoch():
+    first = draws(epoch=3)
+    torch.rand(7), np.random.rand(7), random.random()
+    assert draws(epoch=3) == first
+
+
+@pytest.mark.parametrize("other", [{"epoch": 4}, {"epoch": 3, "rank": 1}, {"epoch": 3, "seed": 1}], ids=str)
+def test_workers_draw_other_numbers_in_another_epoch_rank_or_seed(other):
+    def numbers(epoch, **which):
+        return {value for batch in draws(epoch, **which) for row in batch[1:] for value in row}
+
+    assert not numbers(epoch=3) & numbers(**other)

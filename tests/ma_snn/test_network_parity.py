@@ -1,0 +1,60 @@
+"""The networks for event cameras and Att-MS-ResNet compute what the authors' code computed."""
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+
+import ma_snn  # noqa: F401  (registers the models)
+from common.ms_resnet import basic_block
+from ma_snn.models.att_ms_resnet import TimeFirstCSA, design
+from tests.ma_snn.blocks import check_block
+from tests.parity.harness import check_network, check_structure, fixtures, load
+
+
+def mse(output, labels):
+    return F.mse_loss(output, F.one_hot(labels, output.shape[-1]).to(output.dtype))
+
+
+def smooth_cross_entropy(logits, labels):
+    return F.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+def adam(meta):
+    return lambda model: torch.optim.Adam(model.parameters(), lr=meta["optimizer"]["lr"])
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-5)
+
+
+@pytest.mark.parametrize("file", fixtures("ma_snn", "ma_snn_*"))
+def test_event_network_equals_the_original(file):
+    check_network(file, lambda drawn: drawn, mse, adam(load(file)[0]))
+
+
+@pytest.mark.parametrize("file", fixtures("ma_snn", "att_ms_resnet*"))
+def test_att_ms_resnet_equals_the_original(file):
+    check_network(file, lambda drawn: drawn, smooth_cross_entropy, sgd)
+
+
+@pytest.mark.parametrize("file", fixtures("ma_snn", "keys_*"))
+def test_att_ms_resnet_has_the_keys_of_the_original(file):
+    meta, _ = load(file)
+    with torch.device("meta"):
+        model = timm.create_model(meta["create"]["model"], **meta["create"]["kwargs"])
+    check_structure(model, meta)
+
+
+@pytest.mark.parametrize("file", fixtures("ma_snn", "block_ms_csa_*"))
+def test_time_first_attention_equals_the_original(file):
+    check_block(file, lambda meta: TimeFirstCSA(meta["kwargs"]["channels"], meta["input"]["shape"][0]))
+
+
+@pytest.mark.parametrize("file", fixtures("ma_snn", "block_ms_basic_*"))
+def test_residual_block_equals_the_original(file):
+    def build(meta):
+        k = meta["kwargs"]
+        return basic_block(design(18, k["T"]), k["in_channels"], k["out_channels"], k["stride"], 0)
+
+    check_block(file, build)

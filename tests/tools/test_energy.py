@@ -1,0 +1,61 @@
+import csv
+
+import numpy as np
+import pytest
+
+from tools import energy
+
+TINY = ["spikingformer_cifar_4_384", "--kwargs", "embed_dim=32", "depth=1", "num_heads=2", "img_size=16"]
+FRAMES = ["--input-shape", "2", "4", "3", "16", "16"]
+
+
+def run(tmp_path, *arguments):
+    return energy.main([*TINY, "--output-dir", str(tmp_path), *arguments])
+
+
+def rows(tmp_path):
+    with (tmp_path / "spikingformer_cifar_4_384.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_table_and_figure_are_written(tmp_path, capsys):
+    assert run(tmp_path, *FRAMES) == 0
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".png"}
+    assert (
+        "formula spikingformer: E = 4.6 pJ * MAC + 0.9 pJ * AC over conv, linear, attention" in capsys.readouterr().out
+    )
+
+
+def test_table_names_every_layer_with_its_kind_of_input(tmp_path):
+    run(tmp_path, *FRAMES)
+    inputs = {row["layer"]: row["input"] for row in rows(tmp_path) if row["kind"] == "conv"}
+    assert inputs["patch_embed.block0_conv"] == "dense"
+    assert inputs["block.0.mlp.mlp1_conv"] == "spikes"
+
+
+def test_energies_of_the_layers_add_up_to_the_total(tmp_path, capsys):
+    run(tmp_path, *FRAMES)
+    total = sum(float(row["millijoules"]) for row in rows(tmp_path))
+    assert f"{total:.4f} mJ" in capsys.readouterr().out
+
+
+def test_real_input_is_read_from_a_file(tmp_path):
+    np.save(tmp_path / "images.npy", np.ones((3, 3, 16, 16)))
+    assert run(tmp_path, "--input", str(tmp_path / "images.npy")) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["no_such_net", *FRAMES], "unknown network 'no_such_net'"),
+        ([*TINY, "--input-shape", "1", "3", "8", "8"], "refuses an input of shape [1, 3, 8, 8]"),
+        ([*TINY, "--input", "nothing.npy"], "nothing.npy: cannot read an array"),
+        (["spikingformer_8_384", "--kwargs", "depth", *FRAMES], "expected KEY=VALUE"),
+        (["spikingformer_8_384", "--kwargs", "colour=1", *FRAMES], "cannot build spikingformer_8_384"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments, message, capsys):
+    assert energy.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

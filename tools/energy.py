@@ -1,0 +1,154 @@
+"""Operations, firing rates and energy of one inference, layer by layer, for any network of this repository.
+
+    python tools/energy.py spikingformer_8_512 --input-shape 1 4 3 224 224 --weights checkpoint.pth.tar
+    python tools/energy.py sma_vgg8_dvs128 --input-shape 16 1 2 128 128 --batch-dim 1 --random events
+
+Writes <MODEL>.csv and <MODEL>.png to --output-dir. Rates mean little without --weights and --input, the trained network
+and real data. Frames [B, T, C, H, W] make Spikingformer count its first convolution at each step, as its authors do;
+an image [B, C, H, W] counts it once, as it is computed here.
+"""
+
+import argparse
+import ast
+import csv
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor
+
+from common.analysis import energy, figures
+from common.analysis.operations import LayerOperations, count_operations
+from common.errors import UserError
+from common.files import atomic_path
+from common.training import load_weights
+
+PAPERS = ("sma", "ma_snn", "gac", "spikingformer", "sdt_v3")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Count as the command line says; returns the exit status."""
+    options = parse(arguments)
+    try:
+        report(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="name that timm.create_model takes")
+    parser.add_argument("--kwargs", nargs="*", default=[], metavar="KEY=VALUE", help="arguments of the network")
+    parser.add_argument("--weights", help="checkpoint of the trained network")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--input-shape", type=int, nargs="+", help="shape of a random input")
+    given.add_argument("--input", help=".npy file with a batch of real input")
+    parser.add_argument("--random", choices=("image", "events"), default="image", help="normal or Poisson(0.3) numbers")
+    parser.add_argument("--seed", type=int, default=0, help="of the random input and of random weights")
+    parser.add_argument("--batch-dim", type=int, default=0, help="axis of the input that counts the samples")
+    parser.add_argument("--formula", choices=energy.FORMULAS, help="default: that of the network's paper")
+    parser.add_argument("--mac-pj", type=float, help="energy of a multiply-accumulate, default 4.6")
+    parser.add_argument("--ac-pj", type=float, help="energy of an addition, default 0.9")
+    parser.add_argument("--attention-heads", type=int, help="count attention as if divided into this many heads")
+    parser.add_argument("--output-dir", default="energy", help="folder of the table and the figure")
+    return parser.parse_args(arguments)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Build the network, count, print the totals and write both files."""
+    for paper in PAPERS:
+        importlib.import_module(paper)
+    torch.manual_seed(options.seed)
+    model = build(options.model, options.kwargs)
+    if options.weights:
+        load_weights(model, options.weights)
+    x = read_input(options.input) if options.input else random_input(options.input_shape, options.random)
+    try:
+        layers = count_operations(model, [x], options.batch_dim)
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise UserError(f"{options.model} refuses an input of shape {list(x.shape)}: {error}") from error
+    if options.attention_heads:
+        layers = energy.with_heads(layers, options.attention_heads)
+    paper = timm.models.model_entrypoint(options.model).__module__.partition(".")[0]
+    name = options.formula or (paper if paper in energy.FORMULAS else "spikingformer")
+    formula = energy.formula(name, options.mac_pj, options.ac_pj)
+    folder = Path(options.output_dir)
+    rows = table(layers, formula)
+    write_csv(rows, folder / f"{options.model}.csv")
+    bars = {row["layer"]: 1000 * row["millijoules"] for row in rows if row["counted"]}
+    total = energy.energy(layers, formula)
+    figures.energy_chart(bars, folder / f"{options.model}.png", f"{options.model}: {total.millijoules:.4f} mJ")
+    print(f"{options.model}, input {list(x.shape)}, formula {name}: {formula}")
+    print(f"MAC {total.mac / 1e9:.6f} G, AC {total.ac / 1e9:.6f} G per sample: {total.millijoules:.4f} mJ")
+    print(f"layers: {folder / options.model}.csv, figure: {folder / options.model}.png")
+    if not (options.weights and options.input):
+        print("warning: random weights or input, so the firing rates are not those of a trained network")
+
+
+def build(name: str, kwargs: Sequence[str]) -> torch.nn.Module:
+    """`timm.create_model` with KEY=VALUE arguments."""
+    if not timm.is_model(name):
+        raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing a paper lists them")
+    parsed = {}
+    for argument in kwargs:
+        key, separator, value = argument.partition("=")
+        if not separator:
+            raise UserError(f"--kwargs {argument!r}: expected KEY=VALUE")
+        try:
+            parsed[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed[key] = value
+    try:
+        return timm.create_model(name, **parsed)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"cannot build {name}: {error}") from error
+
+
+def read_input(path: str) -> Tensor:
+    """The array in a .npy file as float32."""
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False)).float()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot read an array ({error}); save one with numpy.save") from error
+
+
+def random_input(shape: Sequence[int], kind: str) -> Tensor:
+    """Standard normal numbers, or event counts."""
+    return torch.randn(*shape) if kind == "image" else torch.poisson(torch.full(tuple(shape), 0.3))
+
+
+def table(layers: Sequence[LayerOperations], formula: energy.Formula) -> list[dict]:
+    """One row per layer; `counted` says whether the formula includes it."""
+    return [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            "operations": layer.operations,
+            "mac": layer.mac,
+            "ac": layer.ac,
+            "rate": " ".join(f"{rate:.6g}" for rate in layer.rates),
+            "input": "dense" if layer.dense else "spikes",
+            "counted": layer.kind in formula.kinds,
+            "millijoules": energy.energy([layer], formula).millijoules,
+        }
+        for layer in layers
+    ]
+
+
+def write_csv(rows: Sequence[dict], path: Path) -> None:
+    """Write the table, atomically."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
