@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint
+.PHONY: demo test test-slow smoke lint
 
 demo: $(READY)  ## train and evaluate SMA-VGG8 on the built-in tiny CIFAR10-DVS
 	$(BIN)/python sma/vgg8_cifar10dvs_SMA.py --tiny
@@ -14,6 +14,9 @@ test: lint  ## the default test suite
 
 test-slow: $(READY)  ## the tests that train for minutes
 	$(BIN)/python -m pytest -m slow
+
+smoke: $(READY)  ## every entry script on its tiny data
+	$(BIN)/python ci/smoke.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Layers that several papers share: time folded into the batch, batch norm over time, dropout shared over time."""
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,6 +11,17 @@ class TimeFolded(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class TimeConv2d(nn.Conv2d):
+    """2-D convolution of each step of `[T, B, C, H, W]`, with time folded into the batch.
+
+    The result has the precision of the weight: as in MS-ResNet, autocast makes only the products 16 bit, and the batch
+    norm and the membrane potential that follow stay in float32.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).to(self.weight.dtype).unflatten(0, x.shape[:2])
 
 
 class TimeBatchNorm(nn.Module):
@@ -34,3 +46,60 @@ class TimeSharedDropout(nn.Dropout):
         if not self.training or self.p == 0:
             return x
         return x * F.dropout(torch.ones_like(x[0]), self.p)
+
+
+def stem_of_static_image(stem: nn.Module, image: Tensor, T: int, *, once: bool = True) -> Tensor:
+    """What `stem` makes of `T` copies of `image` `[B, C, H, W]`, computed once: `[1, B, C', H', W']`, to be expanded.
+
+    Batch statistics of T copies equal those of one; only the running variance, unbiased by n/(n - 1), depends on the
+    number of samples and is corrected from n to T n. The stem's batch norms must see maps of the size that it returns.
+    With `once` false every copy is computed, `[T, B, C', H', W']`: the same numbers at T times the cost.
+    """
+    if not once:
+        return stem(image.expand(T, *image.shape))
+    norms = [m for m in stem.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    before = [norm.running_var.clone() for norm in norms]
+    output = stem(image.unsqueeze(0))
+    for norm, variance in zip(norms, before, strict=True):
+        _count_copies(norm, variance, output.numel() // output.shape[2], T)
+    return output
+
+
+@torch.no_grad()
+def _count_copies(norm: nn.modules.batchnorm._BatchNorm, before: Tensor, n: int, T: int) -> None:
+    """Make the running variance, updated from `before` with `n` samples, that of an update with `T` copies of them."""
+    if isinstance(norm, nn.SyncBatchNorm) and dist.is_initialized():
+        n *= dist.get_world_size(norm.process_group)
+    kept = (1 - norm.momentum) * before
+    variance = norm.running_var.data  # autograd keeps the buffer without using it, and must not notice the change
+    variance.sub_(kept).mul_(T * (n - 1) / (T * n - 1)).add_(kept)
+
+
+def keys_meet_values_first(tokens: int, width: int, value_width: int) -> bool:
+    """Whether q (k^T v) takes fewer products than (q k^T) v, with q and k `[tokens, width]`, v `[tokens, e]`."""
+    return 2 * width * value_width <= tokens * (width + value_width)
+
+
+def spiking_attention(q: Tensor, k: Tensor, v: Tensor, scale: float = 1.0) -> Tensor:
+    """Attention without softmax, scale * q k^T v, of spikes `[..., N, d]` (v and the result: `[..., N, e]`).
+
+    Runs in the cheaper order. Sums of spikes are integers, so both give the same numbers while the inner sums, at most
+    max(N, d), fit the mantissa (2^24 in float32, 2^8 in bfloat16) and `scale` is a power of two.
+    """
+    if keys_meet_values_first(*q.shape[-2:], v.shape[-1]):
+        return q @ (k.transpose(-2, -1) @ v) * scale
+    return (q @ k.transpose(-2, -1)) @ v * scale
+
+
+class SpikingAttention(nn.Module):
+    """`spiking_attention` as a module, so that hooks see its operands."""
+
+    def __init__(self, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return spiking_attention(q, k, v, self.scale)
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale:g}"

@@ -1,0 +1,53 @@
+"""Runs every entry script on its tiny data, as a user would call it, and prints one line each.
+
+python ci/smoke.py            all of them
+python ci/smoke.py sma gac    those whose command contains a word
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH = "-m torch.distributed.launch --standalone --nproc_per_node 2"
+
+COMMANDS = [
+    ("sma/vgg8_cifar10dvs_SMA.py --tiny", 70),
+    ("sma/vgg8_dvs128_SMA.py --tiny --lr 2e-3", 50),
+    ("sma/vgg8_NCaltech101_SMA.py --tiny", 50),
+    (f"{LAUNCH} sma/vgg8_cifar10dvs_SMA.py --tiny --epochs 2", None),
+]
+"""(command, test accuracy in percent that it must reach, or None where it only has to run)."""
+
+
+def run(command: str, minimum: float | None) -> str:
+    """Run one command in a fresh folder; return "" or what is wrong."""
+    arguments = [str(ROOT / word) if word.endswith(".py") else word for word in command.split()]
+    with tempfile.TemporaryDirectory() as folder:
+        result = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
+    if result.returncode:
+        return result.stderr.strip().splitlines()[-1] if result.stderr.strip() else f"exit status {result.returncode}"
+    reached = re.findall(r"best ([\d.]+) %", result.stdout)
+    if minimum is not None and (not reached or float(reached[-1]) < minimum):
+        return f"test accuracy {reached[-1] if reached else 'not printed'}, expected {minimum} %"
+    return ""
+
+
+def main() -> int:
+    """Run the chosen commands; the exit status is the number of failures."""
+    words, failures = sys.argv[1:], 0
+    for command, minimum in COMMANDS:
+        if words and not any(word in command for word in words):
+            continue
+        begin = time.monotonic()
+        problem = run(command, minimum)
+        failures += bool(problem)
+        print(f"{'FAILED' if problem else 'ok':6}  {time.monotonic() - begin:5.0f} s  {command}  {problem}", flush=True)
+    return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

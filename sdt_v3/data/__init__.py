@@ -1,0 +1,1 @@
+"""From recordings to the frames that the DVS networks see."""

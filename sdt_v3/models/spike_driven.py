@@ -1,0 +1,128 @@
+"""Spike-driven inference: the integer network as one whose linear layers see only binary spikes.
+
+An integer n in 0..D is D binary maps b_d = [n >= d], d = 1..D, and a linear layer W gives for them what it gives for n:
+
+    W (n / norm) + bias = (1 / norm) sum_d W b_d + bias
+    (q k^T) v = norm^-3 sum_{d,e,f} (q_d k_e^T) v_f
+
+so a network with T time steps runs on T x D virtual ones (SDT V3, section 3; the release evaluates integers only). The
+neuron fires its n spikes first and then rests. The virtual steps travel in the batch axis, `[D*B, ...]`, from a neuron
+to the layer that it feeds, which adds them up.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from common.kernels import integer_if
+from common.layers import SpikingAttention
+from common.neurons import IntegerLIF
+from sdt_v3.models.repconv import RepConv1d
+
+
+class UnrolledNeuron(nn.Module):
+    """Binary spikes `[D*B, ...]` of an integer neuron's input `[B, ...]`, as many per element as its integer."""
+
+    def __init__(self, neuron: IntegerLIF, steps: int):
+        super().__init__()
+        self.constants, self.steps = replace(neuron.constants, norm=1), steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        counts = integer_if(x, self.constants)
+        return torch.cat([(counts >= d).to(x.dtype) for d in range(1, self.steps + 1)])
+
+
+class UnrolledLayer(nn.Module):
+    """A convolution or linear layer applied to binary spikes `[D*B, ...]` and summed over the D virtual steps."""
+
+    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Linear, steps: int, norm: float):
+        super().__init__()
+        self.layer, self.steps, self.norm = layer, steps, norm
+        self.bias, layer.bias = layer.bias, None
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        total = self.layer(spikes).unflatten(0, (self.steps, -1)).sum(0) / self.norm
+        return total if self.bias is None else total + self.bias.view(-1, *[1] * (total.ndim - 2))
+
+
+class UnrolledAttention(nn.Module):
+    """`SpikingAttention` of binary spikes `[D*B, heads, N, d]`: q_d selects among the coincidences of k_e and v_f."""
+
+    def __init__(self, product: SpikingAttention, steps: int, norm: float):
+        super().__init__()
+        self.scale, self.steps = product.scale / norm**3, steps
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (spikes.unflatten(0, (self.steps, -1)) for spikes in (q, k, v))
+        coincidences = sum(k_e.mT @ v_f for k_e in k for v_f in v)
+        return sum(q_d @ coincidences for q_d in q) * self.scale
+
+
+UNROLLED = (UnrolledLayer, UnrolledAttention)
+
+
+def spike_driven(model: nn.Module, steps: int | None = None) -> nn.Module:
+    """A copy of a base, DVS or large network, in evaluation mode, in which linear layers see binary spikes only.
+
+    The exceptions are the layers that the network lists as `real_valued_layers`: the first convolution, which sees the
+    image, and the plain head of the large family, which sees membrane values. The two convolutions of each `RepConv1d`
+    become one. In float64 the logits equal those of `model` up to rounding.
+
+    Args:
+        model: the integer network, which stays as it is.
+        steps: D, the virtual steps per time step; the default and minimum is the network's `max_value`.
+
+    Raises:
+        ValueError: too few steps for the network's integers, or a network without spiking inference.
+    """
+    if not hasattr(model, "real_valued_layers"):
+        raise ValueError(f"{type(model).__name__} cannot run on spikes; give a base, DVS or large classifier")
+    steps = model.max_value if steps is None else steps
+    if steps < model.max_value:
+        raise ValueError(f"{steps} virtual steps cannot carry integers up to {model.max_value}")
+    return _unroll(deepcopy(model).eval(), "", model, steps)
+
+
+def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int) -> nn.Module:
+    """What stands for `module`, called `name` in `model`, in the spike-driven network."""
+    norm = 1 if name in ("head", "head_kd") else model.norm  # the neuron before a head counts
+    if name in model.real_valued_layers:
+        return module
+    if isinstance(module, IntegerLIF):
+        return UnrolledNeuron(module, steps)
+    if isinstance(module, SpikingAttention):
+        return UnrolledAttention(module, steps, norm)
+    if isinstance(module, RepConv1d):
+        return UnrolledLayer(module.folded(), steps, norm)
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+        return UnrolledLayer(module, steps, norm)
+    for child_name, child in module.named_children():
+        setattr(module, child_name, _unroll(child, f"{name}.{child_name}".lstrip("."), model, steps))
+    return module
+
+
+@contextmanager
+def watch_spikes(model: nn.Module) -> Iterator[dict[str, int]]:
+    """Within the block, collect the number of spikes that enter each layer of a `spike_driven` network, by its name.
+
+    Counts of several batches add up. For an attention product it is the sum over q, k and v.
+    """
+    counts: dict[str, int] = {}
+
+    def count(name):
+        def hook(module, inputs):
+            counts[name] = counts.get(name, 0) + sum(int(spikes.count_nonzero()) for spikes in inputs)
+
+        return hook
+
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, UNROLLED)]
+    handles = [module.register_forward_pre_hook(count(name)) for name, module in layers]
+    try:
+        yield counts
+    finally:
+        for handle in handles:
+            handle.remove()

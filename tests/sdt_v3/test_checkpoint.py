@@ -1,0 +1,40 @@
+"""The shapes in a weights file decide the network that it is loaded into."""
+
+import pytest
+import timm
+import torch
+
+import sdt_v3  # noqa: F401  (registers the models)
+from common.errors import UserError
+from sdt_v3.models.checkpoint import settings_of
+
+
+def create(name, **kwargs):
+    with torch.device("meta"):
+        return timm.create_model(name, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("sdt_v3_5m", {}),
+        ("sdt_v3_5m", {"layer_scale": True}),
+        ("sdt_v3_gesture", {}),
+        ("sdt_v3_83m", {"rep_ratio": 1.0}),
+        ("sdt_v3_83m", {"rep_ratio": 1.5, "kd": True}),
+        ("sdt_v3_173m", {"embed_dim": (192, 384, 768)}),
+    ],
+)
+def test_network_built_from_detected_settings_takes_the_weights(name, kwargs):
+    weights = create(name, **kwargs).state_dict()
+    rebuilt = create(name, **settings_of(weights)).state_dict()
+    assert {k: v.shape for k, v in rebuilt.items()} == {k: v.shape for k, v in weights.items()}
+
+
+def test_pretraining_does_not_decide_about_distillation():
+    assert "kd" not in settings_of(create("sdt_v3_mae_83m").state_dict())
+
+
+def test_weights_of_another_network_are_refused():
+    with pytest.raises(UserError, match="not of an SDT V3 network; their keys start with fc"):
+        settings_of({"fc.weight": torch.zeros(1)})
