@@ -34,13 +34,22 @@ def training_curves(history: Sequence[Mapping[str, float]], path: str | Path, ti
 
 def firing_rate_chart(rates: Mapping[str, float], path: str | Path, title: str) -> Path:
     """One bar per neuron layer: mean spikes per neuron and time step."""
-    figure = Figure(figsize=(7, 0.28 * len(rates) + 1))
+    return _layer_bars(rates, path, title, "firing rate (spikes per neuron and step)", " %.3f")
+
+
+def energy_chart(microjoules: Mapping[str, float], path: str | Path, title: str) -> Path:
+    """One bar per layer: energy of one inference in microjoules."""
+    return _layer_bars(microjoules, path, title, "energy per inference (\u00b5J)", " %.3g")
+
+
+def _layer_bars(values: Mapping[str, float], path: str | Path, title: str, label: str, number: str) -> Path:
+    figure = Figure(figsize=(7, 0.28 * len(values) + 1))
     axes = figure.subplots()
-    bars = axes.barh(list(rates), list(rates.values()))
-    axes.bar_label(bars, fmt=" %.3f", fontsize=8)
+    bars = axes.barh(list(values), list(values.values()))
+    axes.bar_label(bars, fmt=number, fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    axes.set(xlabel="firing rate (spikes per neuron and step)", title=title)
+    axes.set(xlabel=label, title=title)
     return save_figure(figure, path)
 
 

@@ -20,7 +20,9 @@
 | `select` | key of `evaluate`'s result that decides `best.pt`, higher is better ("ema_acc1": the average); None: none |
 
 Files in `output_dir`: `checkpoint.pt` after every epoch, `best.pt` (a plain state dict), `log.csv`, `log.jsonl`,
-`tensorboard/`. A run that was killed and resumed on the CPU ends bit-equal to one that was not.
+`tensorboard/`. A run that was killed and resumed on the CPU ends bit-equal to one that was not. From three processes
+on this needs `find_unused_parameters=True`: otherwise torch regroups the gradients after the first step of every
+start, and with them the order in which gloo adds, which moves the last bit.
 """
 
 import signal

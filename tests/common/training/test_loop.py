@@ -140,6 +140,20 @@ def test_the_average_can_decide_and_be_the_best_weights(tmp_path):
     assert not ema.module.weight.equal(model.weight)
 
 
+def test_the_average_follows_every_step(tmp_path):
+    model = nn.Linear(3, 2, dtype=torch.float64)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    weights = []
+
+    def watch(inputs, labels, epoch):
+        weights.append(model.weight.detach().clone())
+        return inputs, labels
+
+    tiny_fit(tmp_path, model=model, ema=ema, transform_batch=watch, epochs=1)
+    after_first_step = weights[1]  # where the average begins
+    torch.testing.assert_close(ema.module.weight.detach(), 0.5 * after_first_step + 0.5 * model.weight.detach())
+
+
 def test_without_a_selection_there_is_no_best(tmp_path):
     tiny_fit(tmp_path, select=None, evaluate=lambda net: {})
     assert not (tmp_path / "best.pt").exists()
