@@ -1,0 +1,1 @@
+"""Training and testing GAC-MS-ResNet on ImageNet."""

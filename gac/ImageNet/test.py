@@ -1,0 +1,10 @@
+"""Top-1 and top-5 accuracy of GAC-MS-ResNet weights on ImageNet."""
+
+from functools import partial
+
+from common.training import run
+from common.training.imagenet import test
+from gac.ImageNet.train_amp import PRESET
+
+if __name__ == "__main__":
+    run(partial(test, PRESET))

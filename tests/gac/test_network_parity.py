@@ -1,0 +1,32 @@
+"""The GAC networks and the MS-ResNets that they are built on compute what the authors' code computed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import gac  # noqa: F401  (registers the models)
+from common.training.losses import smooth_cross_entropy
+from tests.parity.harness import check_network, fixtures
+
+
+def sgd(weight_decay):
+    return lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=weight_decay)
+
+
+def as_drawn(images):
+    return images
+
+
+@pytest.mark.parametrize("file", fixtures("gac", "gac_cifar_*", "direct_cifar_*"))
+def test_cifar_network_equals_the_original(file):
+    check_network(file, as_drawn, lambda logits, labels: F.cross_entropy(logits.mean(1), labels), sgd(5e-5))
+
+
+@pytest.mark.parametrize("file", fixtures("gac", "gac_r*"))
+def test_imagenet_network_equals_the_original(file):
+    check_network(file, as_drawn, lambda logits, labels: smooth_cross_entropy(logits.mean(1), labels), sgd(1e-5))
+
+
+@pytest.mark.parametrize("file", fixtures("gac", "ms_r*"))
+def test_ms_resnet_equals_the_original(file):
+    check_network(file, as_drawn, smooth_cross_entropy, sgd(1e-5))
