@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from common.training.losses import smooth_cross_entropy
 from common.training.mixing import CutMix, draw_box
-from tests.parity.harness import fixtures, load
+from tests.parity.harness import close, fixtures, load
 
 FILES = fixtures("gac", "mod_cutmix_seed*")
 
@@ -38,10 +38,24 @@ def test_imagenet_draws_equal_the_original(file):
     assert [list(box) for _, box in draws] == expected["imagenet_box"].tolist()
 
 
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("trainer, side", [("cifar", 32), ("imagenet", 224)])
+def test_published_lambda_equals_the_original(file, trainer, side, monkeypatch):
+    meta, expected = load(file)
+    monkeypatch.setattr(torch, "randperm", lambda n, device: torch.tensor([1, 0]))
+    np.random.seed(meta["seed"])
+    if trainer == "cifar":
+        np.random.rand()  # the epoch's coin
+    cutmix = CutMix(2, meta["beta"], 1.0, "epoch" if trainer == "cifar" else "batch")
+    images, labels = torch.zeros(2, 1, side, side, dtype=torch.float64), torch.tensor([0, 1])
+    lambdas = [cutmix(images, labels, epoch=0)[1][0, 0] for _ in range(20)]
+    close(torch.stack(lambdas), expected[f"{trainer}_lam"], "lambda")
+
+
 def mixed_batch(**settings):
     labels = torch.tensor([0, 1, 2, 3])
     images = labels.double().view(4, 1, 1, 1).expand(4, 3, 10, 12)
-    return (images, labels, *CutMix(5, probability=1.0, **settings)(images, labels, epoch=0))
+    return (images, labels, *CutMix(5, probability=1.0, box="corners", **settings)(images, labels, epoch=0))
 
 
 def test_target_is_the_share_of_pixels_of_each_class():
