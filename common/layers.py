@@ -1,9 +1,12 @@
-"""Layers that several papers share: time folded into the batch, batch norm over time, dropout shared over time."""
+"""Layers that several papers share, and the exact shortcuts of whole networks: stem once, attention order, folding."""
+
+from copy import deepcopy
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 
 class TimeFolded(nn.Sequential):
@@ -103,3 +106,43 @@ class SpikingAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f"scale={self.scale:g}"
+
+
+FOLDABLE = {nn.BatchNorm1d: (nn.Conv1d, nn.Linear), nn.BatchNorm2d: (nn.Conv2d,), nn.BatchNorm3d: (nn.Conv3d,)}
+"""The layers that a batch norm of each kind can be folded into."""
+
+
+@torch.no_grad()
+def fold_for_inference(model: nn.Module) -> nn.Module:
+    """A copy of `model` in evaluation mode, each batch norm merged into the layer that feeds it; same output.
+
+    BN(W x + b) = (g W) x + (g (b - mean) + beta) with g = gamma / sqrt(var + eps). In the networks here a batch norm
+    is registered right after the layer that feeds it, which is how the pairs are found. A module with a method
+    `folded()`, such as a re-parameterised convolution, is replaced by what that returns first.
+    """
+    model = deepcopy(model).eval()
+    _replace(model, {module: module.folded() for module in model.modules() if hasattr(module, "folded")})
+    merged, feeder = {}, None
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and _feeds(feeder, module):
+            fuse = fuse_linear_bn_weights if isinstance(feeder, nn.Linear) else fuse_conv_bn_weights
+            statistics = (module.running_mean, module.running_var, module.eps, module.weight, module.bias)
+            feeder.weight, feeder.bias = fuse(feeder.weight, feeder.bias, *statistics)
+            merged[module] = nn.Identity()
+        elif not any(module.children()):
+            feeder = module
+    _replace(model, merged)
+    return model
+
+
+def _feeds(layer: nn.Module | None, norm: nn.modules.batchnorm._BatchNorm) -> bool:
+    kinds = next((layers for kind, layers in FOLDABLE.items() if isinstance(norm, kind)), ())
+    return isinstance(layer, kinds) and layer.weight.shape[0] == norm.num_features and norm.track_running_stats
+
+
+def _replace(model: nn.Module, substitutes: dict[nn.Module, nn.Module]) -> None:
+    """Put each substitute wherever its module stands, under all of its names."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if child in substitutes:
+                setattr(parent, name, substitutes[child])
