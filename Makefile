@@ -23,7 +23,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-$(READY): pyproject.toml requirements.txt
+$(READY): pyproject.toml requirements.txt setup.py $(wildcard common/kernels/cpp/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt -e ".[dev]"
 	touch $@

@@ -13,6 +13,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +64,24 @@ def write_tiny(name: str, folder: str | Path, *, classes: int = 10, per_class: i
             f"tiny data: expected a name of {', '.join(_WRITERS)}, 2 to 10 classes and 2 to 170 recordings per class; "
             f"got {name!r}, {classes}, {per_class}"
         )
-    folder = Path(folder)
-    settings = json.dumps({"name": name, "classes": classes, "per_class": per_class, "seed": seed})
-    marker = folder / _MARKER
-    if not (marker.exists() and marker.read_text() == settings):
+    settings = {"name": name, "classes": classes, "per_class": per_class, "seed": seed}
+    return write_once(folder, settings, partial(_WRITERS[name], classes=classes, per_class=per_class))
+
+
+def write_once(
+    folder: str | Path, settings: dict[str, object], write: Callable[[Path, np.random.Generator], None]
+) -> Path:
+    """Let `write(folder, generator)` fill `folder`, unless that was done with the same settings; return `folder`.
+
+    The generator is seeded with `settings["seed"]`.
+    """
+    folder, marker = Path(folder), Path(folder) / _MARKER
+    facts = json.dumps(settings)
+    if not (marker.exists() and marker.read_text() == facts):
         marker.unlink(missing_ok=True)
-        _WRITERS[name](folder, classes, per_class, np.random.default_rng(seed))
+        write(folder, rng=np.random.default_rng(settings["seed"]))
         with atomic_path(marker) as temporary:
-            temporary.write_text(settings)
+            temporary.write_text(facts)
     return folder
 
 
@@ -139,7 +150,7 @@ def _crossings(reference: np.ndarray, before: np.ndarray, now: np.ndarray, step:
     return pack(((step + moment) * STEP_US).astype(np.int64), x[pixel], y[pixel], count[pixel] > 0)
 
 
-def _recordings(
+def recordings(
     classes: int, per_class: int, size: tuple[int, int], rng: np.random.Generator
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield (digit, number, events), number by number, each from another image."""
@@ -153,7 +164,7 @@ def _recordings(
 def _write_dvs128(folder: Path, classes: int, per_class: int, rng: np.random.Generator) -> None:
     """One recording per user; in it one labelled segment per class."""
     users: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(per_class)]
-    for digit, number, events in _recordings(classes, per_class, (128, 128), rng):
+    for digit, number, events in recordings(classes, per_class, (128, 128), rng):
         users[number].append((digit, events))
     names = [f"user{number + 1:02d}_screen" for number in range(per_class)]
     first_test = per_class - max(1, per_class // 5)
@@ -184,7 +195,7 @@ def _join(segments: list[tuple[int, np.ndarray]]) -> tuple[np.ndarray, str]:
 def _write_cifar10dvs(folder: Path, classes: int, per_class: int, rng: np.random.Generator) -> None:
     """Recordings start near 3.15e9 us, as the clock of the camera stood in published ones."""
     members: list[dict[str, bytes]] = [{} for _ in range(classes)]
-    for digit, number, events in _recordings(classes, per_class, (128, 128), rng):
+    for digit, number, events in recordings(classes, per_class, (128, 128), rng):
         events["t"] += 3_150_000_000
         content = encode_aedat2(events, orientation="cifar10dvs")
         members[digit][f"{digit}/cifar10_{digit}_{number}.aedat"] = content
@@ -195,7 +206,7 @@ def _write_cifar10dvs(folder: Path, classes: int, per_class: int, rng: np.random
 def _write_ncaltech101(folder: Path, classes: int, per_class: int, rng: np.random.Generator) -> None:
     members = {
         f"Caltech101/{digit}/image_{number + 1:04d}.bin": encode_atis(events)
-        for digit, number, events in _recordings(classes, per_class, (180, 240), rng)
+        for digit, number, events in recordings(classes, per_class, (180, 240), rng)
     }
     _write_zip(folder / "Caltech101.zip", members)
 
@@ -223,7 +234,7 @@ def _write_tar(path: Path, members: dict[str, bytes]) -> None:
             bundle.addfile(member, io.BytesIO(content))
 
 
-_WRITERS: dict[str, Callable[[Path, int, int, np.random.Generator], None]] = {
+_WRITERS: dict[str, Callable[..., None]] = {
     "dvs128": _write_dvs128,
     "cifar10dvs": _write_cifar10dvs,
     "ncaltech101": _write_ncaltech101,

@@ -1,6 +1,7 @@
-"""How a neuron is computed: the PyTorch reference and the choice among backends."""
+"""How a neuron is computed: the PyTorch reference, compiled CPU and CUDA kernels, and the choice among them."""
 
 from common.kernels.dispatch import integer_if, multi_step_lif, use
+from common.kernels.memory import retain_memory
 from common.kernels.parameters import IntegerParameters, LIFParameters
 
-__all__ = ["IntegerParameters", "LIFParameters", "integer_if", "multi_step_lif", "use"]
+__all__ = ["IntegerParameters", "LIFParameters", "integer_if", "multi_step_lif", "retain_memory", "use"]

@@ -4,39 +4,31 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from common.errors import UserError
-from common.kernels import reference
+from common.kernels import cpu, cuda, operators, reference
+from common.kernels.encoding import encode_integer, encode_lif
 from common.kernels.parameters import IntegerParameters, LIFParameters
 
-
-@dataclass(frozen=True)
-class Backend:
-    """An implementation of both neuron operations and the test whether it can serve a tensor."""
-
-    name: str
-    usable: Callable[[Tensor], bool]
-    multi_step_lif: Callable[[Tensor, LIFParameters, int], Tensor]
-    integer_if: Callable[[Tensor, IntegerParameters, int | None], Tensor]
-
-
-TORCH = Backend(
-    "torch",
-    usable=lambda x: True,
-    multi_step_lif=lambda x, p, time_dim: reference.multi_step_lif(x, p, time_dim)[0],
-    integer_if=lambda x, p, time_dim: reference.integer_if(x, p, time_dim)[0],
-)
-BACKENDS = {backend.name: backend for backend in (TORCH,)}  # fastest first
+REFUSALS: dict[str, Callable[[str, torch.dtype], str]] = {
+    "cuda": cuda.refusal,
+    "cpu": cpu.refusal,
+    "torch": lambda device_type, dtype: "",
+}
+"""Backends, fastest first, each with the reason why it cannot serve a device type and dtype (empty: it can)."""
 
 _forced: ContextVar[str | None] = ContextVar("forced_backend", default=None)
 
 
 @contextmanager
 def use(name: str) -> Iterator[None]:
-    """Force a backend by name ("auto" undoes an outer choice) within a `with` block."""
+    """Force a backend by name ("auto" undoes an outer choice) within a `with` block.
+
+    A compiled or exported graph keeps the backend that was chosen when it was traced.
+    """
     token = _forced.set(name)
     try:
         yield
@@ -44,28 +36,43 @@ def use(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-def choose(x: Tensor) -> Backend:
-    """The backend that serves `x`: the forced one, else the first of `BACKENDS` that is usable for it.
+def wanted() -> str:
+    """The backend that `use` or SNN_BACKEND asks for, "auto" where none does.
 
     Raises:
-        UserError: the forced name is unknown, or that backend cannot serve `x`.
+        UserError: there is no such backend.
     """
     name = _forced.get() or os.environ.get("SNN_BACKEND", "auto")
+    if name != "auto" and name not in REFUSALS:
+        raise UserError(f"unknown neuron backend {name!r} (SNN_BACKEND); choose one of auto, {', '.join(REFUSALS)}")
+    return name
+
+
+@torch.compiler.assume_constant_result
+def choose(device_type: str, dtype: torch.dtype) -> str:
+    """Name of the backend for such tensors: the wanted one, else the first of `REFUSALS` that does not refuse.
+
+    Raises:
+        UserError: the wanted backend is unknown or cannot serve such tensors.
+    """
+    name = wanted()
     if name == "auto":
-        return next(backend for backend in BACKENDS.values() if backend.usable(x))
-    if name not in BACKENDS:
-        raise UserError(f"unknown neuron backend {name!r} (SNN_BACKEND); choose one of auto, {', '.join(BACKENDS)}")
-    backend = BACKENDS[name]
-    if not backend.usable(x):
-        raise UserError(f"neuron backend {name!r} cannot serve a {x.dtype} tensor on {x.device}; use SNN_BACKEND=auto")
-    return backend
+        return next(backend for backend, refusal in REFUSALS.items() if not refusal(device_type, dtype))
+    reason = REFUSALS[name](device_type, dtype)
+    if reason:
+        raise UserError(f"neuron backend {name!r} cannot serve {dtype} on {device_type}: {reason}; or SNN_BACKEND=auto")
+    return name
 
 
 def multi_step_lif(x: Tensor, parameters: LIFParameters, time_dim: int = 0) -> Tensor:
     """Output of `T` steps of a LIF neuron, shape of `x`, e.g. `[T, B, C, H, W]` with `time_dim` 0."""
-    return choose(x).multi_step_lif(x, parameters, time_dim)
+    if choose(x.device.type, x.dtype) == "torch":
+        return reference.multi_step_lif(x, parameters, time_dim)[0]
+    return operators.neuron(x, *encode_lif(parameters), time_dim)
 
 
 def integer_if(x: Tensor, parameters: IntegerParameters, time_dim: int | None = None) -> Tensor:
     """Output of the integer neuron, shape of `x`; integrates along `time_dim`, or treats `x` as a single step."""
-    return choose(x).integer_if(x, parameters, time_dim)
+    if choose(x.device.type, x.dtype) == "torch":
+        return reference.integer_if(x, parameters, time_dim)[0]
+    return operators.neuron(x, *encode_integer(parameters), time_dim)

@@ -1,0 +1,79 @@
+"""The CPU backend: calls the optional extension that `pip install` compiles from `cpp/`."""
+
+import ctypes
+import sysconfig
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.kernels.layout import aligned, blocks, dense
+from common.kernels.memory import output_pool
+
+LIBRARY = Path(__file__).with_name("_neurons" + sysconfig.get_config_var("EXT_SUFFIX"))
+_STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2, torch.float16: 3}  # `Storage` in rows.h
+
+
+@cache
+def library(path: Path) -> ctypes.CDLL | str:
+    """The loaded extension, or why there is none and what to do."""
+    if not path.exists():
+        return "the C++ extension was not compiled at install; install g++ and run `pip install -e .` again"
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"the C++ extension does not load ({error}); run `pip install -e .` again"
+    if not loaded.neuron_runs_here():
+        return "the C++ extension was compiled for another processor; run `pip install -e .` again on this machine"
+    pointer, size, number, values = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.POINTER(ctypes.c_double)
+    shape = [size, size, size, number, number]
+    loaded.neuron_forward.argtypes = [pointer] * 2 + shape + [number, values]
+    loaded.neuron_backward.argtypes = [pointer] * 3 + shape + [number, number, values]
+    loaded.neuron_forward.restype = loaded.neuron_backward.restype = None
+    return loaded
+
+
+def refusal(device_type: str, dtype: torch.dtype) -> str:
+    """Why this backend cannot serve such tensors, empty if it can."""
+    if device_type != "cpu":
+        return f"serves CPU tensors, not {device_type}"
+    if dtype not in _STORAGE:
+        return f"has no kernel for {dtype}"
+    loaded = library(LIBRARY)
+    if isinstance(loaded, str):
+        return loaded
+    if dtype == torch.float16 and not loaded.neuron_has_float16():
+        return "this processor has no float16 conversion instructions"
+    return ""
+
+
+def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None) -> Tensor:
+    """Output of the neuron with forward code `code`, shape and memory order of `x`."""
+    x = dense(x)
+    y = output_pool().empty_like(x)
+    if x.numel():
+        library(LIBRARY).neuron_forward(x.data_ptr(), y.data_ptr(), *_shape(x, time_dim), code, _doubles(constants))
+    return y
+
+
+def backward(
+    gradient: Tensor, x: Tensor, codes: tuple[int, int], constants: list[float], time_dim: int | None
+) -> Tensor:
+    """Gradient at the input `x` from the `gradient` at the output; `codes` are the forward and the backward code."""
+    x = dense(x)
+    gradient = aligned(gradient, x)
+    gx = output_pool().empty_like(x)
+    if x.numel():
+        library(LIBRARY).neuron_backward(
+            x.data_ptr(), gradient.data_ptr(), gx.data_ptr(), *_shape(x, time_dim), *codes, _doubles(constants)
+        )
+    return gx
+
+
+def _shape(x: Tensor, time_dim: int | None) -> tuple[int, ...]:
+    return *blocks(x, time_dim), _STORAGE[x.dtype], torch.get_num_threads()
+
+
+def _doubles(constants: list[float]) -> ctypes.Array:
+    return (ctypes.c_double * len(constants))(*constants)

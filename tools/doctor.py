@@ -1,0 +1,96 @@
+"""What this installation is, and which neuron backend serves which tensors and why not another.
+
+    python tools/doctor.py
+    python tools/doctor.py --json
+
+SNN_BACKEND is obeyed as everywhere.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+
+import torch
+
+from common.errors import UserError
+from common.kernels import dispatch
+
+PACKAGES = ("torch", "torchvision", "timm", "spikingjelly", "numpy")
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the report; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        report = examine()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=2) if options.json else readable(report))
+    return 0
+
+
+def examine() -> dict:
+    """The report as nested dictionaries of text.
+
+    Raises:
+        UserError: SNN_BACKEND names no backend.
+    """
+    backend = dispatch.wanted()
+    return {
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "processor": {
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cores": str(os.cpu_count()),
+            "threads of torch": str(torch.get_num_threads()),
+        },
+        "cuda": {
+            "torch is built for": torch.version.cuda or "no CUDA",
+            "devices": ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none",
+        },
+        "neuron backend": {"wanted": backend},
+        "neurons on CPU tensors": neurons("cpu"),
+        "neurons on CUDA tensors": neurons("cuda"),
+    }
+
+
+def version(package: str) -> str:
+    """Installed version of a package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent: run `pip install -r requirements.txt`"
+
+
+def neurons(device_type: str) -> dict[str, str]:
+    """The backend of each dtype, and why each other backend does not serve float32."""
+    report = {}
+    for dtype in DTYPES:
+        try:
+            report[str(dtype).removeprefix("torch.")] = dispatch.choose(device_type, dtype)
+        except UserError as error:
+            report[str(dtype).removeprefix("torch.")] = f"none: {error}"
+    for name, refusal in dispatch.REFUSALS.items():
+        reason = refusal(device_type, torch.float32)
+        if reason:
+            report[f"not {name}"] = reason
+    return report
+
+
+def readable(report: dict) -> str:
+    """The report as aligned lines under headings."""
+    lines = []
+    for heading, entries in report.items():
+        width = max(map(len, entries))
+        lines += [heading, *(f"  {name:{width}}  {text}" for name, text in entries.items())]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
