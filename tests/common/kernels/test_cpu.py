@@ -78,6 +78,12 @@ def test_output_has_the_memory_order_of_empty_like(build, time_dim):
         assert multi_step_lif(x, LIFParameters(), time_dim).stride() == torch.empty_like(x).stride()
 
 
+@every_dtype
+@pytest.mark.parametrize("inner", [1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 257])
+def test_blocks_that_end_before_at_and_after_a_chunk(inner, dtype):
+    assert_same(multi_step_lif, current((3, 5, inner), dtype), LIFParameters(), 1)
+
+
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=3), st.data())
 def test_any_shape(shape, data):
