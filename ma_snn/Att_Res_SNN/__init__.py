@@ -1,0 +1,1 @@
+"""Att-MS-ResNet on ImageNet."""

@@ -1,0 +1,26 @@
+"""Att-MS-ResNet on ImageNet, with the settings that the authors published (MA-SNN, TPAMI 2023)."""
+
+from functools import partial
+
+import ma_snn  # noqa: F401  registers the networks with timm
+from common.training import run
+from common.training.imagenet import Preset, main
+from ma_snn.Att_Res_SNN.conf import global_settings as settings
+
+PRESET = Preset(
+    nets={f"resnet{depth}": f"att_ms_resnet{depth}" for depth in (18, 34, 104)},
+    T=1,
+    epochs=settings.EPOCH,
+    batch_size=100,
+    workers=16,
+    find_unused_parameters=True,
+    flags=("-warm", "--end_early"),
+    checkpoint_path=settings.CHECKPOINT_PATH,
+    log_dir=settings.LOG_DIR,
+    tag="ImageNet_T=1ACC",
+    time_now=settings.TIME_NOW,
+    save_epoch=settings.SAVE_EPOCH,
+)
+
+if __name__ == "__main__":
+    run(partial(main, PRESET))

@@ -1,0 +1,1 @@
+"""Settings of MA-SNN on CIFAR10-DVS; results go to `Result`."""

@@ -1,0 +1,1 @@
+"""MA-SNN on CIFAR10-DVS: entry scripts and settings."""

@@ -1,0 +1,1 @@
+"""MA-SNN on DVS128-Gait: entry scripts and settings."""

@@ -1,0 +1,1 @@
+"""Settings of MA-SNN on DVS128 Gesture; results go to `Result`."""

@@ -1,0 +1,1 @@
+"""MA-SNN on DVS128 Gesture: entry scripts and settings."""

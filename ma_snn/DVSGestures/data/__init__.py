@@ -1,0 +1,1 @@
+"""Where DVS128 Gesture goes, and what converts it."""

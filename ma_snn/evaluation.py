@@ -1,0 +1,56 @@
+"""The loss of MA-SNN and its test: every recording is several clips, and these vote."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from common.errors import UserError
+from common.training import Process, sum_over_ranks
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def one_hot_loss(criterion: Criterion, outputs: Tensor, labels: Tensor) -> Tensor:
+    """`criterion` of the outputs `[B, K]` and the one-hot labels, for labels `[B]`."""
+    return criterion(outputs, F.one_hot(labels, outputs.shape[1]).to(outputs.dtype))
+
+
+@torch.no_grad()
+def evaluate_clips(model: nn.Module, loader: DataLoader, criterion: Criterion, process: Process) -> dict[str, float]:
+    """Loss over all clips, accuracy in percent, and number of recordings; `model` is left in eval mode.
+
+    A recording is right if more than half of its clips are. `loss_legacy` is what the original reports: the loss of a
+    batch divided by the number of clips, averaged over the batches.
+
+    Args:
+        model: maps frames `[B, T, 2, X, Y]` to outputs `[B, K]`.
+        loader: yields (frames `[B, clips, T, 2, X, Y]`, labels `[B]`).
+        criterion: see `one_hot_loss`.
+        process: this process; sums are taken over all.
+
+    Raises:
+        UserError: the test set is empty.
+    """
+    model.eval()
+    totals = torch.zeros(5, dtype=torch.float64)
+    for frames, labels in loader:
+        frames, labels = (x.to(process.device, non_blocking=True) for x in (frames, labels))
+        # Clip by clip: a test batch then needs no more memory than a training batch.
+        outputs = torch.stack([model(clip) for clip in frames.unbind(1)], dim=1)
+        clips = outputs.shape[1]
+        loss = one_hot_loss(criterion, outputs.flatten(0, 1), labels.repeat_interleave(clips)).item()
+        votes = (outputs.argmax(2) == labels[:, None]).sum(1)
+        correct = int((2 * votes > clips).sum())
+        totals += torch.tensor([loss * len(labels), correct, len(labels), loss / clips, 1], dtype=torch.float64)
+    loss, correct, samples, legacy, batches = sum_over_ranks(totals.tolist(), process)
+    if not samples:
+        raise UserError("there is nothing to evaluate: the test set is empty; check --data-path")
+    return {
+        "loss": loss / samples,
+        "loss_legacy": legacy / batches,
+        "acc1": 100 * correct / samples,
+        "samples": int(samples),
+    }

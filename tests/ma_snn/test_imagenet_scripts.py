@@ -1,0 +1,72 @@
+"""The ImageNet scripts as a user calls them, on a few painted digits and a narrow network."""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from common.datasets.tiny_images import write_tiny_images
+from common.training import imagenet, run
+from ma_snn.Att_Res_SNN import train_amp
+from ma_snn.Att_Res_SNN.train_finetune import finetune
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--tiny", "-net", "resnet18", "--width", "16", "-T", "1", "-b", "10", "--epochs", "1", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_tiny_images("imagenet", tmp_path_factory.mktemp("images"), per_class=2, test_per_class=1)
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path, images):
+    """Calls a script in this process."""
+
+    def call_script(function, *arguments, net=SMALL):
+        paths = ("--data-path", images, "--output-dir", tmp_path)
+        monkeypatch.setattr(sys, "argv", ["script", *map(str, (*net, *paths, *arguments))])
+        run(function)
+
+    return call_script
+
+
+@pytest.fixture
+def weights(call, tmp_path):
+    """Weights that `train_amp.py` saved."""
+    call(partial(imagenet.main, train_amp.PRESET))
+    (path,) = tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth")
+    return path
+
+
+def test_saved_weights_can_be_tested(call, weights, capsys):
+    call(partial(imagenet.test, train_amp.PRESET), "-weights", weights, net=SMALL[:-4])
+    output = capsys.readouterr().out
+    assert f"{weights}: top-1" in output
+    assert "of 10 images" in output
+
+
+def test_finetuning_starts_from_given_weights(call, weights, capsys):
+    call(finetune, "--weights", weights)
+    assert "last test accuracy" in capsys.readouterr().out
+
+
+def test_finetuning_without_weights_is_refused(call, capsys):
+    with pytest.raises(SystemExit):
+        call(finetune)
+    assert "needs weights to start from: add --weights FILE" in capsys.readouterr().err
+
+
+def test_end_early_stops_before_training(call, tmp_path):
+    call(partial(imagenet.main, train_amp.PRESET), "--end_early")
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_two_processes_of_the_published_launcher(images, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.launch", "--standalone", "--nproc_per_node", "2"]
+    command += [str(ROOT / "ma_snn/Att_Res_SNN/train_amp.py"), *SMALL, "--data-path", str(images)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert list(tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth"))
