@@ -10,7 +10,7 @@ demo: $(READY)  ## train and evaluate SMA-VGG8 on the built-in tiny CIFAR10-DVS
 	$(BIN)/python sma/vgg8_cifar10dvs_SMA.py --tiny
 
 test: lint  ## the default test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(READY)  ## the tests that train for minutes
 	$(BIN)/python -m pytest -m slow

@@ -19,6 +19,21 @@ COMMANDS = [
     ("sma/vgg8_dvs128_SMA.py --tiny --lr 2e-3", 50),
     ("sma/vgg8_NCaltech101_SMA.py --tiny", 50),
     (f"{LAUNCH} sma/vgg8_cifar10dvs_SMA.py --tiny --epochs 2", None),
+    (f"{LAUNCH} sma/train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny", 35),
+    ("gac/CIFAR/main.py --tiny", 70),
+    ("gac/CIFAR/main.py --tiny --dataset cifar10", 70),
+    (f"{LAUNCH} gac/ImageNet/train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny", 35),
+    *(
+        (f"ma_snn/{script} --tiny --output-dir out", 30)
+        for script in (
+            "DVSGestures/Att_SNN_CNN.py",
+            "DVSGestures/Att_SNN_LIAF_CNN.py",
+            "CIFAR10DVS/Att_SNN.py",
+            "CIFAR10DVS/Att_SNN_LIAF.py",
+            "DVSGait/Att_SNN_CNN.py",
+            "DVSGait/Att_SNN_LIAF_CNN.py",
+        )
+    ),
 ]
 """(command, test accuracy in percent that it must reach, or None where it only has to run)."""
 
@@ -30,7 +45,7 @@ def run(command: str, minimum: float | None) -> str:
         result = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True)
     if result.returncode:
         return result.stderr.strip().splitlines()[-1] if result.stderr.strip() else f"exit status {result.returncode}"
-    reached = re.findall(r"best ([\d.]+) %", result.stdout)
+    reached = re.findall(r"best (?:acc: )?([\d.]+)", result.stdout)
     if minimum is not None and (not reached or float(reached[-1]) < minimum):
         return f"test accuracy {reached[-1] if reached else 'not printed'}, expected {minimum} %"
     return ""

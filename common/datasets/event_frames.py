@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.datasets import cache
-from common.datasets.split import load_split
+from common.datasets.split import first_split, load_split
 from common.errors import UserError
 
 FACTS = "dataset.json"
@@ -36,6 +36,7 @@ class EventFrames(Dataset):
         transform: applied to the frames of each sample.
         downsample: shrink the sensor this many times.
         workers: processes for making frames that do not exist yet; by default one per core.
+        split: how a data set without an official split is divided: "seeded" by `load_split`, "first" by `first_split`.
 
     Attributes:
         classes: class names in lexicographic order; the label is the position.
@@ -69,9 +70,10 @@ class EventFrames(Dataset):
         *,
         downsample: int = 1,
         workers: int | None = None,
+        split: Literal["seeded", "first"] = "seeded",
     ):
         self.root, self.train, self.T = Path(root), train, T
-        self.split_by, self.transform, self.downsample = split_by, transform, downsample
+        self.split_by, self.transform, self.downsample, self.split = split_by, transform, downsample, split
         folders = self._part_folders(workers)
         self.classes = sorted({name for folder in folders.values() for name in cache.class_folders(folder)})
         self.num_classes = len(self.classes)
@@ -115,7 +117,8 @@ class EventFrames(Dataset):
             category: sorted(path.name for path in (folder / category).glob("[!.]*.npz")) for category in self.classes
         }
         if folders["train"] == folders["test"]:
-            split = load_split(self.root, names, self.split_seed)
+            first = self.split == "first"
+            split = first_split(names) if first else load_split(self.root, names, self.split_seed)
             names = {category: split[category][self._part] for category in self.classes}
         return [
             (folder / category / name, label) for label, category in enumerate(self.classes) for name in names[category]

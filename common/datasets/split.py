@@ -1,7 +1,8 @@
-"""The seeded train/test split of a data set that has no official one, kept in `split.json`."""
+"""Train/test splits of a data set that has no official one; the seeded one is kept in `split.json`."""
 
 import hashlib
 import json
+import math
 import os
 import random
 from pathlib import Path
@@ -28,6 +29,19 @@ def make_split(names: dict[str, list[str]], seed: int) -> Split:
         files = sorted(names[category])
         generator.shuffle(files)
         cut = int(TRAIN_FRACTION * len(files))
+        split[category] = {"train": files[:cut], "test": files[cut:]}
+    return split
+
+
+def first_split(names: dict[str, list[str]]) -> Split:
+    """Give the first ceil(0.9 n) file names of each class, in lexicographic order (`_1`, `_10`, `_2`), to training.
+
+    This is the split of spikingjelly's `split_to_train_test_set`, which Spikingformer uses.
+    """
+    split = {}
+    for category in sorted(names):
+        files = sorted(names[category])
+        cut = math.ceil(TRAIN_FRACTION * len(files))
         split[category] = {"train": files[:cut], "test": files[cut:]}
     return split
 

@@ -60,7 +60,7 @@ def load_checkpoint(path: str | Path, metadata: Mapping[str, object] | None = No
     Raises:
         UserError: the file is missing, damaged, no checkpoint of this project, of a newer format, or of another run.
     """
-    content = _read(path)
+    content = read_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a training checkpoint of this project; give plain weights with --weights")
     if content["version"] > VERSION:
@@ -75,15 +75,24 @@ def load_checkpoint(path: str | Path, metadata: Mapping[str, object] | None = No
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load weights into `model`, every key or none.
+    """Load the weights in a file that `read_weights` accepts into `model`, every key or none.
+
+    Raises:
+        UserError: the file is missing, damaged or holds something else, or its weights do not fit `model`.
+    """
+    load_state(model, read_weights(path), path)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a file, on the CPU.
 
     Accepts safetensors and torch files; a bare state dict or one under "model", "state_dict" or "net"; with or
     without the `module.` that a parallel wrapper puts before every key.
 
     Raises:
-        UserError: the file is missing, damaged or holds something else, or its weights do not fit `model`.
+        UserError: the file is missing, damaged or holds something else.
     """
-    state = _read(path)
+    state = read_file(path)
     for wrapper in ("model", "state_dict", "net"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -92,7 +101,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         raise UserError(f"{path} holds no weights; expected a state dict, bare or under model, state_dict or net")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
-    load_state(model, state, path)
+    return state
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -122,8 +131,12 @@ def _listing(what: str, names: list[str], shown: int = 3) -> str:
     return f"{len(names)} {what} ({', '.join(names[:shown])}{', ...' if len(names) > shown else ''})"
 
 
-def _read(path: str | Path) -> object:
-    """Content of a torch or safetensors file, tensors on the CPU."""
+def read_file(path: str | Path) -> object:
+    """Content of a torch or safetensors file, tensors on the CPU.
+
+    Raises:
+        UserError: the file is missing, damaged or holds something else than tensors and plain values.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}; check the path, or start a new run without --resume or --weights")

@@ -104,7 +104,9 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # An error in a loader's worker arrives with that process's traceback before it.
+        message = str(error).strip().splitlines()[-1].removeprefix("common.errors.UserError: ")
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     finally:
         if dist.is_initialized():

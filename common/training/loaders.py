@@ -1,14 +1,16 @@
 """Loaders whose order and random augmentation depend on (seed, epoch, rank) alone, so that a run can be replayed."""
 
+import os
 import signal
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
+from common.errors import UserError
 from common.training.launch import Process
 
 
@@ -23,13 +25,15 @@ def make_loader(
     drop_last: bool = False,
     pin_memory: bool | None = None,
     collate_fn: Callable[[list], object] | None = None,
+    sampler: Sampler | None = None,
 ) -> DataLoader:
     """A loader of this process's share of `dataset`, `batch_size` samples at a time.
 
     Training: shuffled; batch k of N processes together is batch k of one process with N times the batch size.
     Evaluation: in order, every sample in exactly one process; `seed` and `drop_last` have no effect.
     Workers start anew each epoch, because persistent ones would carry random state that no checkpoint can hold.
-    `pin_memory=None` pins when the device is CUDA.
+    `pin_memory=None` pins when the device is CUDA. `sampler` replaces the shuffling of a training loader; it needs
+    `set_epoch`, `seed` and `rank`, as a DistributedSampler has them.
     """
     common = {
         "batch_size": batch_size,
@@ -41,8 +45,25 @@ def make_loader(
     if not train:
         # DistributedSampler would pad the last shard with samples that are then counted twice.
         return DataLoader(dataset, sampler=range(process.rank, len(dataset), process.world_size), **common)
-    sampler = DistributedSampler(dataset, process.world_size, process.rank, seed=seed, drop_last=drop_last)
+    if sampler is None:
+        sampler = DistributedSampler(dataset, process.world_size, process.rank, seed=seed, drop_last=drop_last)
     return DataLoader(dataset, sampler=sampler, drop_last=drop_last, generator=torch.Generator(), **common)
+
+
+def make_shared_loader(
+    dataset: Dataset, batch_size: int, *, train: bool, process: Process, seed: int, workers: int
+) -> DataLoader:
+    """`make_loader` with a batch size that all processes share, and at most one worker per core.
+
+    Raises:
+        UserError: fewer samples in a batch than processes.
+    """
+    if batch_size < process.world_size:
+        raise UserError(
+            f"a batch of {batch_size} cannot be shared by {process.world_size} processes; raise -b or start fewer"
+        )
+    share, workers = batch_size // process.world_size, min(workers, (os.cpu_count() or 1) // process.world_size)
+    return make_loader(dataset, share, train=train, process=process, seed=seed, workers=workers)
 
 
 def stack_time_first(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:

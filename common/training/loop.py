@@ -8,14 +8,17 @@
 | `evaluate(model)` | numbers of the test set, the same in every process; called in all of them after each epoch |
 | `scheduler`, `schedule` | stepped after every "epoch" or after every optimizer "step" |
 | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
+| `scaler` | the gradient scaler, for those who save it in files of their own; None: one as `amp` needs |
 | `accumulate` | batches per optimizer step; what remains at the end of an epoch is a shorter step |
 | `clip_grad` | largest norm of all gradients together |
 | `ema` | `AveragedModel` of the bare network, updated after every optimizer step and evaluated too (`test_ema_*`) |
 | `transform_batch(inputs, labels, epoch)` | returns (inputs, target) on the device, such as mixup; epoch = 0, 1, ... |
 | `reduce_output(output)` | logits `[B, K]` for the training accuracy, against the labels of the loader; None: none |
 | `sync_bn` | batch statistics over all processes; on the CPU torch has no such layer, which is said and left out |
+| `on_step(batch, loss)` | called in the main process after each batch; they count from 1 through all epochs |
 | `on_epoch_end(model, history)` | the main process's own result files, before the checkpoint of that epoch |
 | `resume` | a checkpoint, or True for the one in `output_dir` |
+| `epochs_done` | epochs that the weights have behind them when they come from elsewhere than `resume` |
 | `metadata` | plain facts for the checkpoint; all but "args" have to agree when it is resumed |
 | `select` | key of `evaluate`'s result that decides `best.pt`, higher is better ("ema_acc1": the average); None: none |
 
@@ -66,6 +69,7 @@ class _Recipe:
     clip_grad: float | None
     transform_batch: Callable[[Tensor, Tensor, int], tuple[Tensor, object]] | None
     reduce_output: Callable[[Tensor], Tensor] | None
+    on_step: Callable[[int, float], None] | None
 
 
 def fit(
@@ -81,6 +85,7 @@ def fit(
     scheduler: LRScheduler | None = None,
     schedule: Literal["epoch", "step"] = "epoch",
     amp: bool = False,
+    scaler: torch.amp.GradScaler | None = None,
     accumulate: int = 1,
     clip_grad: float | None = None,
     ema: AveragedModel | None = None,
@@ -88,8 +93,10 @@ def fit(
     reduce_output: Callable[[Tensor], Tensor] | None = as_is,
     sync_bn: bool = False,
     find_unused_parameters: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
     on_epoch_end: Callable[[nn.Module, list[Row]], None] | None = None,
     resume: str | Path | bool | None = None,
+    epochs_done: int = 0,
     metadata: dict[str, object] | None = None,
     select: str | None = "acc1",
     tensorboard_dir: str | Path | None = None,
@@ -103,9 +110,11 @@ def fit(
     output_dir = make_folder(output_dir)
     if not len(train_loader):
         raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
-    recipe = _Recipe(loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output)
-    scaler = torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
-    state = TrainingState(model.to(process.device), optimizer, scaler, scheduler, ema and ema.to(process.device))
+    recipe = _Recipe(loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, on_step)
+    if scaler is None:
+        scaler = torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
+    average = ema and ema.to(process.device)
+    state = TrainingState(model.to(process.device), optimizer, scaler, scheduler, average, epochs_done)
     facts = {**(metadata or {}), **_facts(state, train_loader, process)}
     checkpoint = output_dir / "checkpoint.pt"
     if resume:
@@ -194,6 +203,8 @@ def _train_epoch(
             added = (loss.item() * len(labels), correct, len(labels))
             state.totals = [total + new for total, new in zip(state.totals, added, strict=True)]
             state.step += 1
+            if recipe.on_step is not None and process.is_main:
+                recipe.on_step(state.epoch * len(loader) + state.step, loss.item())
             _show(bar, state, len(labels) * process.world_size)
             if stop and group[-1] == state.step - 1:
                 return
@@ -212,7 +223,8 @@ def _forward(
         loss = recipe.loss_fn(output, target)
     if recipe.reduce_output is None:
         return loss, 0
-    return loss, int(count_correct(recipe.reduce_output(output.detach()), labels))
+    with torch.no_grad():
+        return loss, int(count_correct(recipe.reduce_output(output), labels))
 
 
 def _agree(

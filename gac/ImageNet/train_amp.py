@@ -6,7 +6,7 @@ import torch
 
 import gac  # noqa: F401  registers the networks with timm
 from common.training import run
-from common.training.imagenet import Preset, main
+from common.training.imagenet import TINY, Preset, main
 from common.training.imagenet_files import every_best
 from gac.ImageNet.conf import global_settings as settings
 
@@ -18,6 +18,7 @@ PRESET = Preset(
     reduce_output=partial(torch.mean, dim=1),  # the network's output is [B, T, K]
     flags=("--beta", "--cutmix_prob"),
     model_flags={"--kernel-size": {"type": int, "default": 4, "help": "of the gate's spatial convolutions"}},
+    tiny=TINY | {"cutmix_prob": 0.2},
     checkpoint_path=settings.CHECKPOINT_PATH,
     log_dir=settings.LOG_DIR,
     time_now=settings.TIME_NOW,

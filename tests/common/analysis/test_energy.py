@@ -1,7 +1,5 @@
 """Energy from operation counts: the published totals, and the original counter's figures layer by layer."""
 
-import json
-
 import pytest
 import timm
 import torch
@@ -9,29 +7,14 @@ from torch import nn
 
 import spikingformer  # noqa: F401  (registers the models)
 from common.analysis.energy import FORMULAS, Formula, energy, formula, with_heads
-from common.analysis.operations import LayerOperations, attention_operations, count_operations
+from common.analysis.operations import LayerOperations, count_operations
 from common.errors import UserError
-from tests.parity.harness import FOLDER, calibrate, close, fixtures, load
+from spikingformer.published import energy_logs, logged_layers
+from tests.parity.harness import calibrate, close, fixtures, load
 from tests.parity.seeded import load_seeded_weights, seeded_input
 
-LOGS = json.loads((FOLDER / "spikingformer" / "energy_logs.json").read_text())["models"]
+LOGS = energy_logs()
 STAGES = {"spikingformer": "spikingformer_8_384", "cml": "cml_spikingformer_8_384"}
-
-
-def logged_layers(log):
-    """The layers of an authors' log, with the attention products that it gives by their firing rates alone."""
-    info = log["ssa_info"]
-    width = info["embSize"] // info["Nheads"]
-    sizes = info["Tsteps"], info["Nheads"], info["patchSize"] ** 2, width
-    layers = [
-        LayerOperations(
-            layer["name"], "conv", layer["dense_ops"], layer["ac"], layer["mac"], (layer["rate_percent"] / 100,)
-        )
-        for layer in log["layers"]
-    ]
-    return layers + [
-        attention_operations(f"block.{i}", *sizes, rates) for i, rates in enumerate(log["qkv_firing_rates"])
-    ]
 
 
 @pytest.mark.parametrize("name", LOGS)

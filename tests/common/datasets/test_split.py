@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from common.datasets.split import load_split, make_split
+from common.datasets.split import first_split, load_split, make_split
 from common.errors import UserError
 from tests.common.events.conftest import FIXTURE
 
@@ -58,3 +58,11 @@ def test_a_damaged_manifest_is_refused(tmp_path, content):
     (tmp_path / "split.json").write_text(content)
     with pytest.raises(UserError, match=r"split\.json: not a split manifest"):
         load_split(tmp_path, NAMES, 1)
+
+
+def test_the_first_nine_tenths_by_name_are_rounded_up():
+    assert first_split(NAMES)["a"] == {"train": [f"{number}.npz" for number in range(7)], "test": []}
+
+
+def test_names_are_ordered_as_text():
+    assert first_split(NAMES)["b"]["test"] == ["8.npz", "9.npz"]

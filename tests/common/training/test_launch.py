@@ -126,3 +126,12 @@ def test_other_errors_show():
 
 def test_a_sum_over_one_process_is_the_values(alone):
     assert sum_over_ranks([1.5, 2], start("cpu")) == [1.5, 2]
+
+
+def test_an_error_in_a_loader_worker_is_one_line_too(capsys):
+    def main():
+        raise UserError("Caught UserError in DataLoader worker process 0.\nTraceback\ncommon.errors.UserError: damaged")
+
+    with pytest.raises(SystemExit):
+        run(main)
+    assert capsys.readouterr().err == "error: damaged\n"

@@ -1,3 +1,4 @@
+import os
 import random
 from itertools import chain
 
@@ -7,8 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
 
-from common.training import Process, make_loader
+from common.errors import UserError
+from common.training import Process, make_loader, make_shared_loader
 from common.training.loaders import start_epoch
 
 
@@ -76,3 +79,31 @@ def test_workers_draw_other_numbers_in_another_epoch_rank_or_seed(other):
         return {value for batch in draws(epoch, **which) for row in batch[1:] for value in row}
 
     assert not numbers(epoch=3) & numbers(**other)
+
+
+def test_processes_share_a_batch():
+    sizes = [
+        make_shared_loader(Draws(), 4, train=True, process=process, seed=0, workers=0).batch_size
+        for process in processes(2)
+    ]
+    assert sizes == [2, 2]
+
+
+def test_no_more_workers_start_than_there_are_cores():
+    loader = make_shared_loader(Draws(), 4, train=True, process=processes(1)[0], seed=0, workers=10_000)
+    assert loader.num_workers <= os.cpu_count()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(UserError, match="cannot be shared by 2 processes"):
+        make_shared_loader(Draws(), 1, train=True, process=processes(2)[0], seed=0, workers=0)
+
+
+def test_a_sampler_of_ones_own_decides_what_an_epoch_shows():
+    class Twice(DistributedSampler):
+        def __iter__(self):
+            return iter([self.epoch, self.epoch])
+
+    (alone,) = processes(1)
+    sampler = Twice(range(8), num_replicas=1, rank=0, seed=0)
+    assert batches(range(8), 2, alone, epoch=5, sampler=sampler) == [[5, 5]]

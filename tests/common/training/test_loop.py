@@ -220,6 +220,33 @@ def test_training_accuracy_can_be_left_out(tmp_path):
     assert "train_acc1" not in history[0]
 
 
+def test_a_network_may_return_several_outputs_in_training(tmp_path):
+    class Pair(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    _, history = tiny_fit(
+        tmp_path,
+        model=Pair(3, 2, dtype=torch.float64),
+        loss_fn=lambda output, target: nn.functional.cross_entropy(output[0], target),
+        reduce_output=lambda output: output[0],
+    )
+    assert 0 <= history[0]["train_acc1"] <= 100
+
+
+def test_a_gradient_scaler_can_be_given(tmp_path):
+    class Counting(torch.amp.GradScaler):
+        steps = 0
+
+        def step(self, optimizer):
+            self.steps += 1
+            return super().step(optimizer)
+
+    scaler = Counting(enabled=False)
+    tiny_fit(tmp_path, scaler=scaler)
+    assert scaler.steps == 4
+
+
 def test_mixed_precision_on_the_cpu_is_bfloat16(tmp_path):
     kinds = []
 
@@ -265,3 +292,15 @@ def test_evaluation_runs_inside_the_loop_without_gradients(tmp_path):
         tmp_path, evaluate=lambda net: evaluate_classification(net, loader, nn.functional.cross_entropy, PROCESS)
     )
     assert history[-1]["test_samples"] == 8
+
+
+def test_every_batch_of_the_run_is_told_with_its_loss(tmp_path):
+    told = []
+    _, history = tiny_fit(tmp_path, on_step=lambda batch, loss: told.append((batch, loss)))
+    assert [batch for batch, _ in told] == [1, 2, 3, 4]
+    assert sum(loss for _, loss in told[:2]) / 2 == pytest.approx(history[0]["train_loss"])
+
+
+def test_weights_with_epochs_behind_them_train_the_remaining_ones(tmp_path):
+    _, history = tiny_fit(tmp_path, epochs=5, epochs_done=3)
+    assert [row["epoch"] for row in history] == [4, 5]

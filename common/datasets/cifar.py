@@ -1,0 +1,92 @@
+"""CIFAR10 and CIFAR100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html), through torchvision.
+
+| | transforms |
+|---|---|
+| training | random crop of 32 from 40 padded pixels, mirrored every other time, normalisation |
+| evaluation | normalisation |
+"""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from common.datasets.imagenet import image_folder
+from common.errors import UserError
+
+SIZE = 32
+DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
+STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+}
+"""(mean, standard deviation) of the colours, as GAC normalises them."""
+
+
+def train_transform(name: str, augment: bool = True, normalise: bool = True) -> v2.Compose:
+    """PIL image to float32 `[3, 32, 32]`, augmented."""
+    steps = [v2.RandomCrop(SIZE, padding=4), v2.RandomHorizontalFlip()] if augment else []
+    return v2.Compose([*steps, *_to_tensor(name, normalise)])
+
+
+def eval_transform(name: str, normalise: bool = True) -> v2.Compose:
+    """PIL image to float32 `[3, 32, 32]`."""
+    return v2.Compose(_to_tensor(name, normalise))
+
+
+def _to_tensor(name: str, normalise: bool) -> list[v2.Transform]:
+    steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    return [*steps, v2.Normalize(*STATISTICS[name])] if normalise else steps
+
+
+def cifar(name: str, root: str | Path, train: bool, transform: v2.Transform, *, published: bool = True) -> Dataset:
+    """A part of CIFAR; it has `classes`.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        root: folder of `cifar-10-batches-py` or `cifar-100-python`, or that folder itself; or a folder with images of
+            32 x 32 pixels as {train,test}/<class>/<image>.
+        train: the training or the test part.
+        transform: applied to each PIL image.
+        published: compare the checksums of the published files. The files are pickles, which can run code when they
+            are read, so leave it on for files that this program did not write itself.
+
+    Raises:
+        UserError: the data are not there, or not the published ones.
+    """
+    root, cls = Path(root), DATASETS[name]
+    if root.name == cls.base_folder:
+        root = root.parent
+    if (root / "train").is_dir():
+        return image_folder(root / ("train" if train else "test"), transform)
+    try:
+        return (cls if published else _unchecked(cls))(root, train, transform)
+    except RuntimeError as error:
+        raise UserError(
+            f"{root / cls.base_folder}: the data set is not there or its checksums are wrong; with a network add "
+            f"--download, else fetch {cls.url} elsewhere, unpack it in {root}, and give that folder by --data-path"
+        ) from error
+
+
+def download(name: str, root: str | Path) -> None:
+    """Fetch and unpack the published archive into `root`, unless it is there already.
+
+    Raises:
+        UserError: it cannot be fetched.
+    """
+    try:
+        DATASETS[name](root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"{DATASETS[name].url} could not be fetched ({error}); fetch it on another machine and unpack it in {root}"
+        ) from error
+
+
+def _unchecked(cls: type[torchvision.datasets.CIFAR10]) -> type[torchvision.datasets.CIFAR10]:
+    """`cls` for files that have no published checksum: torchvision then only looks whether they exist."""
+    train_list, test_list = ([[file, None] for file, _ in parts] for parts in (cls.train_list, cls.test_list))
+    return type(
+        cls.__name__, (cls,), {"train_list": train_list, "test_list": test_list, "meta": cls.meta | {"md5": None}}
+    )

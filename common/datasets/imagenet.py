@@ -1,0 +1,102 @@
+"""ImageNet, or any set of images in class folders, as the MS-ResNet family reads it.
+
+| | transforms |
+|---|---|
+| training | random crop of 8 to 100 % of the area, AutoAugment (ImageNet policy), normalisation; no mirroring |
+| evaluation | short side to 256/224 of the image size, centre crop, normalisation |
+"""
+
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from common.errors import UserError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PARTS = {True: ("train",), False: ("val", "test")}
+"""Folder names of the training and the evaluation part; the first that exists is taken."""
+
+
+def train_transform(size: int = 224, min_area: float = 0.08, auto_augment: bool = True) -> v2.Compose:
+    """PIL image to float32 `[3, size, size]`, augmented."""
+    policy = [v2.AutoAugment()] if auto_augment else []
+    return v2.Compose([v2.RandomResizedCrop(size, scale=(min_area, 1.0)), *policy, *to_tensor()])
+
+
+def eval_transform(size: int = 224) -> v2.Compose:
+    """PIL image to float32 `[3, size, size]`, its centre."""
+    return v2.Compose([*centre(size), *to_tensor()])
+
+
+def centre(size: int) -> list[v2.Transform]:
+    """PIL image to the part of it that is evaluated."""
+    return [v2.Resize(size * 256 // 224), v2.CenterCrop(size)]
+
+
+def to_tensor() -> list[v2.Transform]:
+    """PIL image to normalised float32 `[3, H, W]`."""
+    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+
+
+def imagenet(root: str | Path, train: bool, transform: v2.Transform) -> ImageFolder:
+    """The images of `root`/train/<class>, or of `root`/val/<class> or `root`/test/<class>.
+
+    Labels are positions in the sorted class names; for ImageNet's synset folders that is the usual order.
+
+    Raises:
+        UserError: no such folder, or no images in class folders below it.
+    """
+    folders = [Path(root) / name for name in PARTS[train]]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        raise UserError(
+            f"there is no folder {' or '.join(map(str, folders))}; expected images as {folders[0]}/<class>/<image>: "
+            "fetch ImageNet (ILSVRC 2012) from https://image-net.org, unpack it so, and give its folder by --data-path"
+        )
+    return image_folder(folder, transform)
+
+
+def image_folder(folder: Path, transform: v2.Transform) -> ImageFolder:
+    """The images of `folder`/<class>.
+
+    Raises:
+        UserError: no class folders, or one without images.
+    """
+    try:
+        return ImageFolder(str(folder), transform, loader=load_rgb)
+    except FileNotFoundError as error:
+        reason = str(error).partition(" Supported extensions")[0].rstrip(".")
+        raise UserError(
+            f"{folder}: {reason}; expected {folder}/<class>/<image>, with the validation images sorted into class "
+            "folders too"
+        ) from error
+
+
+def check_classes(train_set: ImageFolder, test_set: ImageFolder) -> None:
+    """Make sure that a label means the same in both parts.
+
+    Raises:
+        UserError: their class folders differ.
+    """
+    if train_set.classes != test_set.classes:
+        example = min(set(train_set.classes) ^ set(test_set.classes))
+        raise UserError(
+            f"{train_set.root} has {len(train_set.classes)} class folders, {test_set.root} has "
+            f"{len(test_set.classes)}, and only one has {example}; the two must have the same"
+        )
+
+
+def load_rgb(path: str) -> Image.Image:
+    """The RGB image in a file.
+
+    Raises:
+        UserError: the file is damaged or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise UserError(f"{path}: cannot be read as an image ({error}); fetch it again or delete it") from error

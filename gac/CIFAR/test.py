@@ -1,0 +1,9 @@
+"""Test accuracy of GAC-MS-ResNet18 weights on CIFAR100 or CIFAR10."""
+
+from functools import partial
+
+from common.training import run
+from gac.cifar_training import main
+
+if __name__ == "__main__":
+    run(partial(main, testing=True))

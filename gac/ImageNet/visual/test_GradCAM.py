@@ -1,0 +1,50 @@
+"""Grad-CAM: what in a picture spoke for a class, from blue (nothing) to red (GAC, AAAI 2024).
+
+python visual/test_GradCAM.py PICTURE -net resnet34 --weights FILE
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torchvision.transforms import v2
+
+from common.analysis.gradcam import grad_cam, overlay
+from common.datasets.imagenet import centre, load_rgb, to_tensor
+from common.errors import UserError
+from common.files import atomic_path
+from common.training import run, start
+from common.training.imagenet import add_network_flags, build_model, parse_checked
+from gac.ImageNet.train_amp import PRESET
+
+
+def main() -> None:
+    """Draw one picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    option = parser.add_argument
+    option("picture", type=Path, help="an image file")
+    option("--weights", type=Path, required=True, help="weights of the network")
+    option("--num-classes", type=int, default=1000, help="classes of the network (default: %(default)s)")
+    option("--layer", default="conv5_x", help="module whose output is looked at (default: %(default)s)")
+    option("--target", type=int, help="class, by default the predicted one")
+    option("--output", type=Path, default=Path("cam.jpg"), help="file to write (default: %(default)s)")
+    option("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    option("--tiny", action="store_true", help="the weights come from a run with --tiny, which has 10 classes")
+    add_network_flags(parser, PRESET)
+    parser.set_defaults(eval=True)
+    args = parse_checked(parser, PRESET)
+    if not args.picture.is_file():
+        raise UserError(f"there is no file {args.picture}; give the path of an image")
+    process = start(args.device)
+    model = build_model(PRESET, args, 10 if args.tiny else args.num_classes, process)
+    picture = v2.Compose(centre(args.img_size))(load_rgb(args.picture))
+    image = v2.Compose(to_tensor())(picture)[None].to(process.device)
+    cam = grad_cam(model, image, args.layer, args.target)
+    with atomic_path(args.output) as temporary:
+        Image.fromarray(overlay(cam.map, np.asarray(picture))).save(temporary)
+    print(f"class {cam.target}, logit {float(cam.logit):.3f}: {args.output}")
+
+
+if __name__ == "__main__":
+    run(main)
