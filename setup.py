@@ -1,4 +1,4 @@
-"""Builds the optional C++ neurons; everything else about the package is in pyproject.toml."""
+"""Builds the optional C++ extensions; everything else about the package is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
@@ -15,6 +15,13 @@ setup(
             extra_compile_args=FLAGS + EXACT,
             extra_link_args=["-fopenmp"],
             optional=True,  # without a compiler the install succeeds and the PyTorch reference runs
-        )
+        ),
+        Extension(
+            "common.events._events",
+            sources=["common/events/cpp/events.cpp"],
+            language="c++",
+            extra_compile_args=["-std=c++20", "-O3", "-g0"],
+            optional=True,  # without a compiler the install succeeds and NumPy reads and counts
+        ),
     ]
 )

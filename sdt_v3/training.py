@@ -5,6 +5,8 @@ from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 
 def distillation_loss(
@@ -30,10 +32,36 @@ def mix_losses(base: Tensor, distillation: Tensor, alpha: float = 0.5) -> Tensor
 
 def learning_rate(epoch: float, lr: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:
     """Linear from 0 to `lr` over the warm-up, then half a cosine down to `min_lr`; `epoch` counts in fractions."""
-    if epoch < warmup_epochs:
+    if epoch < warmup_epochs or epochs <= warmup_epochs:
         return lr * epoch / warmup_epochs
     progress = (epoch - warmup_epochs) / (epochs - warmup_epochs)
     return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def warmup_cosine(
+    optimizer: Optimizer,
+    batches: int,
+    *,
+    lr: float,
+    min_lr: float,
+    warmup_epochs: float,
+    epochs: int,
+    accumulate: int = 1,
+) -> LambdaLR:
+    """`learning_rate` for every optimizer step, times the `lr_scale` of each group; step it after each of them.
+
+    Step k of an epoch of `batches` batches, `accumulate` of them per step, has the rate of the epoch's fraction
+    accumulate k / batches.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+    steps = math.ceil(batches / accumulate)
+
+    def factor(step: int) -> float:
+        epoch = step // steps + step % steps * accumulate / batches
+        return learning_rate(epoch, lr, min_lr, warmup_epochs, epochs) / lr
+
+    return LambdaLR(optimizer, factor)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:

@@ -1,4 +1,4 @@
-"""What this installation is, and which neuron backend serves which tensors and why not another.
+"""What this installation is, which neuron backend serves which tensors, what reads events, and why not something else.
 
     python tools/doctor.py
     python tools/doctor.py --json
@@ -16,6 +16,7 @@ from importlib import metadata
 import torch
 
 from common.errors import UserError
+from common.events import compiled
 from common.kernels import dispatch
 
 PACKAGES = ("torch", "torchvision", "timm", "spikingjelly", "numpy")
@@ -57,6 +58,7 @@ def examine() -> dict:
         "neuron backend": {"wanted": backend},
         "neurons on CPU tensors": neurons("cpu"),
         "neurons on CUDA tensors": neurons("cuda"),
+        "events": events(),
     }
 
 
@@ -81,6 +83,14 @@ def neurons(device_type: str) -> dict[str, str]:
         if reason:
             report[f"not {name}"] = reason
     return report
+
+
+def events() -> dict[str, str]:
+    """What decodes recordings and counts events, and why it is not the compiled code."""
+    loaded = compiled.library(compiled.LIBRARY)
+    if isinstance(loaded, str):
+        return {"readers and frames": "NumPy", "not compiled": loaded}
+    return {"readers and frames": "compiled"}
 
 
 def readable(report: dict) -> str:

@@ -10,21 +10,19 @@ an image [B, C, H, W] counts it once, as it is computed here.
 
 import argparse
 import ast
-import csv
 import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import timm
 import torch
 from torch import Tensor
 
-from common.analysis import energy, figures
-from common.analysis.operations import LayerOperations, count_operations
+from common.analysis import energy
+from common.analysis.energy_report import energy_report
+from common.analysis.operations import count_operations
 from common.errors import UserError
-from common.files import atomic_path
 from common.training import load_weights
 
 PAPERS = ("sma", "ma_snn", "gac", "spikingformer", "sdt_v3")
@@ -79,15 +77,8 @@ def report(options: argparse.Namespace) -> None:
     paper = timm.models.model_entrypoint(options.model).__module__.partition(".")[0]
     name = options.formula or (paper if paper in energy.FORMULAS else "spikingformer")
     formula = energy.formula(name, options.mac_pj, options.ac_pj)
-    folder = Path(options.output_dir)
-    rows = table(layers, formula)
-    write_csv(rows, folder / f"{options.model}.csv")
-    bars = {row["layer"]: 1000 * row["millijoules"] for row in rows if row["counted"]}
-    total = energy.energy(layers, formula)
-    figures.energy_chart(bars, folder / f"{options.model}.png", f"{options.model}: {total.millijoules:.4f} mJ")
     print(f"{options.model}, input {list(x.shape)}, formula {name}: {formula}")
-    print(f"MAC {total.mac / 1e9:.6f} G, AC {total.ac / 1e9:.6f} G per sample: {total.millijoules:.4f} mJ")
-    print(f"layers: {folder / options.model}.csv, figure: {folder / options.model}.png")
+    energy_report(layers, formula, options.output_dir, options.model)
     if not (options.weights and options.input):
         print("warning: random weights or input, so the firing rates are not those of a trained network")
 
@@ -122,32 +113,6 @@ def read_input(path: str) -> Tensor:
 def random_input(shape: Sequence[int], kind: str) -> Tensor:
     """Standard normal numbers, or event counts."""
     return torch.randn(*shape) if kind == "image" else torch.poisson(torch.full(tuple(shape), 0.3))
-
-
-def table(layers: Sequence[LayerOperations], formula: energy.Formula) -> list[dict]:
-    """One row per layer; `counted` says whether the formula includes it."""
-    return [
-        {
-            "layer": layer.name,
-            "kind": layer.kind,
-            "operations": layer.operations,
-            "mac": layer.mac,
-            "ac": layer.ac,
-            "rate": " ".join(f"{rate:.6g}" for rate in layer.rates),
-            "input": "dense" if layer.dense else "spikes",
-            "counted": layer.kind in formula.kinds,
-            "millijoules": energy.energy([layer], formula).millijoules,
-        }
-        for layer in layers
-    ]
-
-
-def write_csv(rows: Sequence[dict], path: Path) -> None:
-    """Write the table, atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.events import compiled
 from common.events.event import EVENT, load, pack
 from common.files import atomic_path
 
@@ -54,6 +55,9 @@ def read_aedat2(source: str | Path | bytes, *, orientation: str, name: str | Non
             f"{name}: cut short at byte {len(content) - rest}: expected an event of {_WORD.itemsize} bytes, "
             f"found {rest}; fetch the file again"
         )
+    events = compiled.decode_aedat2(content, start, turned=orientation == "cifar10dvs")
+    if events is not None:
+        return events
     words = np.frombuffer(content, _WORD, offset=start)
     address = words["address"].astype(np.uint32)
     foreign = np.flatnonzero(address >> 16)
@@ -112,7 +116,11 @@ def read_aedat3(source: str | Path | bytes, *, name: str | None = None) -> np.nd
     header_end = content.find(_END_HEADER)
     if header_end < 0:
         raise UserError(f"{name}: the AEDAT 3.1 header has no '#!END-HEADER' line; fetch the file again")
-    packets = _polarity_packets(content, header_end + len(_END_HEADER), name)
+    start = header_end + len(_END_HEADER)
+    events = compiled.decode_aedat3(content, start)
+    if events is not None:
+        return events
+    packets = _polarity_packets(content, start, name)
     events = np.empty(sum(count for _, count, _ in packets), EVENT)
     done = 0
     for offset, count, overflow in packets:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.events import compiled
 from common.events.event import load, pack
 from common.files import atomic_path
 
@@ -39,6 +40,9 @@ def read_atis(source: str | Path | bytes, *, name: str | None = None) -> np.ndar
             f"{name}: cut short at byte {len(content) - rest}: expected an ATIS event of {_BYTES} bytes, "
             f"found {rest}; fetch the file again"
         )
+    events = compiled.decode_atis(content)
+    if events is not None:
+        return events
     raw = np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
     high, middle, low = raw[:, 2:].T.astype(np.int64)
     return pack((high & 127) << 16 | middle << 8 | low, raw[:, 0], raw[:, 1], high >> 7)

@@ -8,6 +8,7 @@ counts are neither clipped nor normalised. The two ways of cutting a recording i
 import numpy as np
 
 from common.errors import UserError
+from common.events import compiled
 
 
 def frames_by_number(events: np.ndarray, T: int, height: int, width: int) -> np.ndarray:
@@ -27,6 +28,9 @@ def frames_by_number(events: np.ndarray, T: int, height: int, width: int) -> np.
     Raises:
         UserError: T < 1, or an event outside the sensor.
     """
+    frames = compiled.frames_by_number(events, T, height, width)
+    if frames is not None:
+        return frames
     _check(events, T, height, width)
     starts = len(events) // T * np.arange(T)
     return _count(events, starts, height, width)
@@ -50,6 +54,9 @@ def frames_by_time(events: np.ndarray, T: int, height: int, width: int) -> np.nd
     Raises:
         UserError: T < 1, an event outside the sensor, or time stamps that go backwards.
     """
+    frames = compiled.frames_by_time(events, T, height, width)
+    if frames is not None:
+        return frames
     _check(events, T, height, width)
     t = events["t"]
     backwards = np.flatnonzero(np.diff(t) < 0)

@@ -1,6 +1,7 @@
 """The authors' names of the networks, in the spelling of their code and of their instructions."""
 
 from functools import wraps
+from types import ModuleType
 
 from common.registry import register
 from sdt_v3.models import base, dvs, large, mae
@@ -36,3 +37,9 @@ def _register(name: str, factory) -> None:
 
 for _name, _factory in ALIASES.items():
     _register(_name, _factory)
+
+
+def names_of(family: ModuleType) -> list[str]:
+    """Every name of the classifiers or autoencoders in a module of `sdt_v3.models`: ours, then the authors'."""
+    factories = [factory for factory in ALIASES.values() if factory.__module__ == family.__name__]
+    return [*dict.fromkeys(f.__name__ for f in factories), *(n for n, f in ALIASES.items() if f in factories)]

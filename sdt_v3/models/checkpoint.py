@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.errors import UserError
 
 STAGES = ("downsample1_2", "downsample2", "downsample3", "downsample4")
 """The convolutions that have e0, e1, e2 and e3 rows."""
+PRETRAINING_ONLY = ("pos_embed", "mask_token", "norm.", "decoder_")
+"""What only the masked autoencoder has."""
+HEADS = ("head.", "head_kd.")
 
 
 def settings_of(weights: Mapping[str, Tensor]) -> dict:
@@ -38,3 +41,24 @@ def settings_of(weights: Mapping[str, Tensor]) -> dict:
 def has(weights: Mapping[str, Tensor], prefix: str) -> bool:
     """Whether any key starts with `prefix`."""
     return any(key.startswith(prefix) for key in weights)
+
+
+def completed(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """A state dict for fine-tuning `model` from `weights`, and the keys in it that start anew.
+
+    The autoencoder's decoder goes, and so does a distillation head that `model` has not. Heads for other classes and
+    missing heads or layer scales come from `model` as it is; whatever else differs is left for the loader to refuse.
+    """
+    own = model.state_dict()
+    state = {
+        key: value
+        for key, value in weights.items()
+        if not key.startswith(PRETRAINING_ONLY) and (key in own or not key.startswith("head_kd."))
+    }
+    anew = [
+        key
+        for key, value in own.items()
+        if (key.startswith(HEADS) and (key not in state or state[key].shape != value.shape))
+        or (".layer_scale" in key and key not in state)
+    ]
+    return state | {key: own[key] for key in anew}, anew

@@ -28,7 +28,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
 def test_a_place_that_cannot_be_written_is_named(tmp_path, number):
-    with pytest.raises(UserError, match="cannot write .*result.txt"), atomic_path(tmp_path / "result.txt"):
+    with pytest.raises(UserError, match=r"cannot write .*result\.txt"), atomic_path(tmp_path / "result.txt"):
         raise OSError(number, "no")
 
 

@@ -7,7 +7,7 @@ import torch
 
 import sdt_v3  # noqa: F401  (registers the models)
 from common.training.losses import smooth_cross_entropy
-from sdt_v3.training import distillation_loss, learning_rate, mix_losses, parameter_groups
+from sdt_v3.training import distillation_loss, learning_rate, mix_losses, parameter_groups, warmup_cosine
 from tests.parity.harness import FOLDER, close, fixtures, load
 from tests.parity.seeded import seeded_input, seeded_labels
 
@@ -61,3 +61,21 @@ def test_the_groups_hold_every_trainable_parameter_once():
 
 def test_warm_up_of_no_epochs_starts_at_the_full_rate():
     assert np.isclose(learning_rate(0, 1.0, 0.0, warmup_epochs=0, epochs=10), 1.0)
+
+
+def test_warm_up_of_all_epochs_ends_at_the_full_rate():
+    assert np.isclose(learning_rate(3, 1.0, 0.0, warmup_epochs=3, epochs=3), 1.0)
+
+
+@pytest.mark.parametrize(("accumulate", "fractions"), [(1, [0, 1 / 3, 2 / 3, 1, 4 / 3]), (2, [0, 2 / 3, 1, 5 / 3])])
+def test_each_step_has_the_rate_of_its_fraction_of_an_epoch(accumulate, fractions):
+    weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    groups = [{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    settings = {"lr": 0.1, "min_lr": 0.01, "warmup_epochs": 1, "epochs": 4}
+    scheduler = warmup_cosine(optimizer, 3, accumulate=accumulate, **settings)
+    for epoch in fractions:
+        rate = learning_rate(epoch, **settings)
+        assert np.allclose([group["lr"] for group in optimizer.param_groups], [0.5 * rate, rate])
+        optimizer.step()
+        scheduler.step()

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 
+from common.events import compiled
 from common.kernels import cpu
 from tools import doctor
 
@@ -31,6 +32,13 @@ def test_without_the_extension_it_says_what_runs_and_what_to_do(no_extension, ca
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "C++ extension" in line]
     assert "install g++ and run `pip install -e .` again" in line
     assert doctor.examine()["neurons on CPU tensors"]["float32"] == "torch"
+
+
+def test_without_the_events_extension_it_says_what_reads_recordings_and_why(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled, "LIBRARY", tmp_path / "absent.so")
+    report = doctor.examine()["events"]
+    assert report["readers and frames"] == "NumPy"
+    assert "install g++ and run `pip install -e .` again" in report["not compiled"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
