@@ -23,6 +23,13 @@ COMMANDS = [
     ("gac/CIFAR/main.py --tiny", 70),
     ("gac/CIFAR/main.py --tiny --dataset cifar10", 70),
     (f"{LAUNCH} gac/ImageNet/train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny", 35),
+    ("spikingformer/imagenet/train.py --tiny", 70),
+    ("spikingformer/cifar10/train.py --tiny", 80),
+    ("spikingformer/cifar100/train.py --tiny", 80),
+    ("spikingformer/cifar10-dvs/train.py --tiny", 45),
+    ("spikingformer/dvs128-gesture/train.py --tiny", 55),
+    (f"{LAUNCH} spikingformer/imagenet/train.py --tiny --epochs 1", None),
+    (f"{LAUNCH} spikingformer/cifar10/train.py --tiny --epochs 1", None),
     *(
         (f"ma_snn/{script} --tiny --output-dir out", 30)
         for script in (

@@ -1,0 +1,9 @@
+"""Test given weights on CIFAR10: `test.py --resume FILE` prints loss, top-1 and top-5."""
+
+from functools import partial
+
+from common.training import run
+from spikingformer.static_training import CIFAR10, main
+
+if __name__ == "__main__":
+    run(partial(main, CIFAR10, testing=True))

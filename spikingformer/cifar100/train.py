@@ -1,0 +1,9 @@
+"""Train Spikingformer or a CML network on CIFAR100 with the settings of cifar100.yml."""
+
+from functools import partial
+
+from common.training import run
+from spikingformer.static_training import CIFAR100, main
+
+if __name__ == "__main__":
+    run(partial(main, CIFAR100))

@@ -1,0 +1,1 @@
+"""Spikingformer on ImageNet."""

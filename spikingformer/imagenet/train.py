@@ -1,0 +1,9 @@
+"""Train Spikingformer or a CML network on ImageNet with the settings of imagenet.yml."""
+
+from functools import partial
+
+from common.training import run
+from spikingformer.static_training import IMAGENET, main
+
+if __name__ == "__main__":
+    run(partial(main, IMAGENET))

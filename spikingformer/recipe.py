@@ -1,0 +1,168 @@
+"""What the scripts for images and for events share: network, optimizer, schedule, mixing, loss, and resuming."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.data import Mixup
+from timm.optim import create_optimizer_v2, optimizer_kwargs
+from timm.scheduler import create_scheduler_v2, scheduler_kwargs
+from timm.scheduler.scheduler import Scheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+import spikingformer.models  # noqa: F401  registers the networks with timm
+from common.errors import UserError
+from common.training import Process, evaluate_classification, load_state, load_weights, read_weights
+from common.training.checkpoint import FORMAT, read_file
+
+BatchTransform = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+
+
+def build_model(args: argparse.Namespace, variant: str, process: Process) -> nn.Module:
+    """The network that the flags describe, what they leave out as in `variant`, with `--weights` loaded if given.
+
+    Raises:
+        UserError: settings that make no network, or weights that do not fit it.
+    """
+    settings = {
+        "embed_dim": args.dim,
+        "depth": args.depths,
+        "num_heads": args.num_heads,
+        "mlp_ratio": args.mlp_ratio,
+        "img_size": args.img_size,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if args.network == "spikingformer":
+        settings["downsampling"] = args.downsampling
+    try:
+        model = timm.create_model(
+            f"{args.network}_{variant}",
+            T=args.T,
+            num_classes=args.num_classes,
+            drop_path_rate=args.stochastic_depth,
+            **settings,
+        )
+    except ValueError as error:
+        raise UserError(f"these settings make no network: {error}") from error
+    if args.weights:
+        load_weights(model, args.weights)
+    return model.to(process.device)
+
+
+def build_optimizer(args: argparse.Namespace, model: nn.Module) -> Optimizer:
+    """The optimizer `--opt` of timm: first the group without weight decay (biases and batch norm), then the other.
+
+    Raises:
+        UserError: it is unknown, or refuses its settings.
+    """
+    try:
+        return create_optimizer_v2(model, **optimizer_kwargs(args))
+    except ValueError as error:
+        raise UserError(f"--opt {args.opt}: {error}") from error
+
+
+class EpochSchedule:
+    """One of timm's schedules, stepped after each epoch without arguments, as `common.training.fit` does."""
+
+    def __init__(self, schedule: Scheduler, epoch: int = 0):
+        self.schedule, self.epoch = schedule, epoch
+        if epoch:
+            schedule.step(epoch)
+
+    def step(self) -> None:
+        self.epoch += 1
+        self.schedule.step(self.epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch = state["epoch"]
+        self.schedule.step(self.epoch)  # the rate is a function of the epoch; a run made longer gets its own
+
+
+def build_schedule(args: argparse.Namespace, optimizer: Optimizer, epochs_done: int = 0) -> tuple[EpochSchedule, int]:
+    """The schedule `--sched` from epoch `epochs_done` on, and the number of epochs with cycles and cooldown.
+
+    Cosine, with warm-up over W of E epochs: warmup_lr + e (lr - warmup_lr) / W for e < W, then
+    min_lr + (lr - min_lr) (1 + cos(pi e / E)) / 2, which does not start anew at W, and min_lr from E on.
+    """
+    schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(args))
+    return EpochSchedule(schedule, epochs_done), epochs
+
+
+def mixing(args: argparse.Namespace) -> BatchTransform | None:
+    """Mixup and cutmix by timm, with smoothed targets; from `--mixup-off-epoch` on the smoothing alone. None: off.
+
+    Raises:
+        UserError: the batch cannot be divided into pairs.
+    """
+    if args.mixup <= 0 and args.cutmix <= 0 and args.cutmix_minmax is None:
+        return None
+    if args.batch_size % 2:
+        raise UserError(f"--batch-size {args.batch_size}: mixup pairs the samples; give an even number or --mixup 0")
+    mix = Mixup(
+        args.mixup,
+        args.cutmix,
+        args.cutmix_minmax,
+        args.mixup_prob,
+        args.mixup_switch_prob,
+        args.mixup_mode,
+        label_smoothing=args.smoothing,
+        num_classes=args.num_classes,
+    )
+
+    def transform(images: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        mix.mixup_enabled = not args.mixup_off_epoch or epoch < args.mixup_off_epoch
+        return mix(images, labels)
+
+    return transform
+
+
+def training_loss(args: argparse.Namespace, mixed: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """-sum_c t_c log softmax(z)_c, mean over the batch; mixed targets `[B, K]` are smoothed already, labels not."""
+    return partial(F.cross_entropy, label_smoothing=0.0 if mixed else args.smoothing)
+
+
+def evaluate(model: nn.Module, loader: DataLoader, process: Process, amp: bool) -> dict[str, float]:
+    """Cross entropy and accuracies in percent, in half precision with `amp`."""
+    kind = process.device.type
+    with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=amp):
+        return evaluate_classification(model, loader, F.cross_entropy, process)
+
+
+def is_exact(checkpoint: Path | bool | None) -> bool:
+    """Whether `--resume` names a `checkpoint.pt` of ours, from which a run goes on as if it had never stopped."""
+    if not isinstance(checkpoint, Path):
+        return bool(checkpoint)
+    content = read_file(checkpoint)
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def continue_from(path: Path, model: nn.Module, optimizer: Optimizer | None) -> int:
+    """Take over weights, and with an `optimizer` its state, from a checkpoint in the authors' format.
+
+    Returns:
+        the number of epochs that it has behind it.
+
+    Raises:
+        UserError: the file holds something else, or does not fit.
+    """
+    content = read_file(path)
+    load_state(model, read_weights(path), path)
+    if not isinstance(content.get("epoch"), int):
+        return 0
+    if optimizer is not None:
+        try:
+            optimizer.load_state_dict(content["optimizer"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{path} has no state of this optimizer ({error}); add --no-resume-opt or give it by --weights"
+            ) from error
+    return content["epoch"] + 1
