@@ -30,6 +30,10 @@ COMMANDS = [
     ("spikingformer/dvs128-gesture/train.py --tiny", 55),
     (f"{LAUNCH} spikingformer/imagenet/train.py --tiny --epochs 1", None),
     (f"{LAUNCH} spikingformer/cifar10/train.py --tiny --epochs 1", None),
+    ("sdt_v3/Classification/Model_Base/main_finetune.py --tiny", 40),
+    ("sdt_v3/Classification/Model_Large/main_pretrain.py --tiny", None),
+    ("sdt_v3/Classification/Model_Large/main_finetune.py --tiny", 40),
+    ("sdt_v3/DVS/Hardvs/main_finetune.py --tiny", 40),
     *(
         (f"ma_snn/{script} --tiny --output-dir out", 30)
         for script in (
