@@ -1,0 +1,133 @@
+"""The benchmark as a rehearsal: what it measures, checks and writes, not how fast anything is."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+TOOLS = Path(__file__).parents[2] / "tools"
+sys.path.insert(0, str(TOOLS))
+
+import benchmark  # noqa: E402
+from benchmarks import events, lif, measure, network, report  # noqa: E402
+
+from common.errors import UserError  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Fresh processes take seconds each; the last test starts them."""
+    monkeypatch.setattr(measure, "in_fresh_process", lambda function, *arguments: function(*arguments))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def suites():
+    """What each suite measures in a rehearsal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "in_fresh_process", lambda function, *arguments: function(*arguments))
+        patch.setattr(measure, "side_by_side", lambda function, lists: [function(*given) for given in lists])
+        patch.setattr(measure, "return_freed_memory", lambda: None)
+        return {name: run(True) for name, run in benchmark.SUITES.items()}
+
+
+def variants(rows, case):
+    return {row.variant for row in rows if row.case.startswith(case)}
+
+
+@pytest.mark.parametrize("suite", benchmark.SUITES)
+def test_every_case_of_a_suite_has_our_time_and_that_of_a_peer(suites, suite):
+    rows = suites[suite]["rows"]
+    assert all(len(variants(rows, row.case) - {"bound"}) >= 2 and "ours" in variants(rows, row.case) for row in rows)
+
+
+@pytest.mark.parametrize("suite", benchmark.SUITES)
+def test_the_median_lies_within_the_spread(suites, suite):
+    assert all(0 < row.min_ms <= row.median_ms <= row.max_ms for row in suites[suite]["rows"])
+
+
+def test_neurons_are_compared_with_spikingjelly_and_the_loop_of_the_authors(suites):
+    rows = suites["lif"]["rows"]
+    assert {"spikingjelly", "PyTorch loop", "bound"} <= variants(rows, "LIF")
+    assert variants(rows, "MA-SNN") == {"ours", "PyTorch loop", "bound"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is measured on Linux only")
+def test_peak_memory_is_known_for_every_neuron(suites):
+    assert all(peak["inputs"] >= 0 for peak in suites["lif"]["memory"])
+
+
+def test_everybody_counts_the_same_spikes():
+    case = lif.QUICK["LIF, ATan, T=4"]
+    x, _ = lif.data(case)
+    found = lif.neurons(case, quick=True)
+    same = [found[name](x) for name in ("ours", "PyTorch loop", "spikingjelly")]
+    assert all(torch.equal(spikes, same[0]) for spikes in same)
+
+
+def test_unfolding_time_changes_no_logit():
+    network.check("sma_vgg8_cifar10dvs", True)
+
+
+def test_networks_that_differ_are_not_timed(monkeypatch):
+    case = network.QUICK["sma_vgg8_cifar10dvs"]
+    monkeypatch.setitem(network.QUICK, "broken", replace(case, every_step=lambda x: x + 1))
+    with pytest.raises(UserError, match="broken: logits of 'PyTorch loop, unfolded' differ from ours"):
+        network.check("broken", True)
+
+
+def test_results_that_differ_are_not_timed():
+    with pytest.raises(UserError, match="frames by number: the results differ"):
+        events.check_same("frames by number", np.zeros(3), np.ones(3))
+
+
+def test_variants_take_turns():
+    seen = []
+    works = {name: measure.timed("time", lambda name=name: seen.append(name)) for name in "ab"}
+    measure.interleaved("suite", "case", measure.Setting(1, False), lambda: 0.0, works, 2, warmups=1)
+    assert "".join(seen) == "ababab"
+
+
+def test_peak_memory_sees_what_is_allocated_on_the_way():
+    peak = measure.peak_memory(lambda: np.ones(32 << 20, np.uint8).sum())
+    assert peak is None or 31 << 20 <= peak < 40 << 20
+
+
+def test_similar_work_and_absent_peers_are_named(suites, monkeypatch):
+    run = {"machine": measure.machine(), "absent": ["snntorch"], "rehearsal": True, "suites": suites}
+    text = report.markdown(run)
+    assert "- snntorch: not installed" in text
+    assert "- norse: has the SuperSpike surrogate" in text
+    assert "compiled and emulated only" in text
+
+
+def test_a_dead_process_is_one_line(monkeypatch, capsys):
+    def died(quick):
+        raise UserError("a measuring process died")
+
+    monkeypatch.setitem(benchmark.SUITES, "lif", died)
+    assert benchmark.main(["lif"]) == 1
+    assert capsys.readouterr().err == "error: a measuring process died\n"
+
+
+def test_as_a_user_runs_it(tmp_path):
+    files = {kind: tmp_path / "out" / f"run.{kind}" for kind in ("json", "png", "md")}
+    flags = ["--json", files["json"], "--chart", files["png"], "--markdown", files["md"]]
+    done = subprocess.run(
+        [sys.executable, TOOLS / "benchmark.py", "events", "--quick", *flags],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| frames by time | 1 thread |" in done.stdout
+    assert json.loads(files["json"].read_text())["suites"]["events"]["rows"][0]["suite"] == "events"
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+    assert "![Time of every variant over ours](run.png)" in files["md"].read_text()

@@ -1,0 +1,272 @@
+"""Suite `network`: a training step and an evaluation of whole networks, as they are run here and as their authors do.
+
+| variant                 | neurons      | convolutions            | stem of an image | evaluation          |
+|-------------------------|--------------|-------------------------|------------------|---------------------|
+| ours                    | compiled     | time folded into batch  | once             | batch norms folded  |
+| ours, channels_last     | compiled     | the same, NHWC          | once             | batch norms folded  |
+| PyTorch loop            | PyTorch loop | time folded into batch  | at every step    | as in training      |
+| PyTorch loop, unfolded  | PyTorch loop | called at every step    | at every step    | as in training      |
+| spikingjelly's neurons  | spikingjelly | time folded into batch  | at every step    | as in training      |
+
+The authors of SMA-VGG8 and Spikingformer use spikingjelly's neurons, those of GAC's CIFAR networks and SDT V3 a PyTorch
+loop, all with time folded into the batch; MS-ResNet's loop runs both neurons and convolutions step by step.
+"""
+
+import copy
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from unittest import mock
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from benchmarks import measure
+from benchmarks.measure import Row, Setting, Variant
+from common.errors import UserError
+from common.kernels import use
+from common.layers import TimeConv2d, TimeFolded, fold_for_inference
+from common.neurons import ATan, LIFNode, Sigmoid
+
+PAPERS = ("sma", "gac", "spikingformer", "sdt_v3")
+SETTINGS = (Setting(1, True), Setting(2, False))
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its input, and how the authors' way of running it differs from ours."""
+
+    model: str
+    shape: tuple[int, ...]
+    settings: dict = field(default_factory=dict)
+    batch_dim: int = 0
+    every_step: Callable[[Tensor], Tensor] = lambda image: image
+    """Turns an image into what makes the network compute its stem at every step."""
+    unfoldable: bool = False
+    spikingjelly: bool = False
+
+
+CASES = {
+    "sma_vgg8_cifar10dvs, 48 px, T=10": Case(
+        "sma_vgg8_cifar10dvs", (10, 4, 2, 48, 48), batch_dim=1, unfoldable=True, spikingjelly=True
+    ),
+    "ms_resnet18, 64 px, T=6": Case("ms_resnet18", (4, 3, 64, 64), {"T": 6}, unfoldable=True),
+    "gac_ms_resnet18_cifar, 32 px, T=4": Case("gac_ms_resnet18_cifar", (4, 3, 32, 32), {"T": 4}),
+    "spikingformer_cifar_2_384, 32 px, T=4": Case(
+        "spikingformer_cifar_2_384",
+        (4, 3, 32, 32),
+        {"T": 4},
+        every_step=lambda image: image.unsqueeze(1).repeat(1, 4, 1, 1, 1),
+        spikingjelly=True,
+    ),
+    "sdt_v3_tiny, 64 px": Case("sdt_v3_tiny", (4, 3, 64, 64)),
+}
+"""All with a batch of 4."""
+
+QUICK = {
+    "sma_vgg8_cifar10dvs": replace(
+        CASES["sma_vgg8_cifar10dvs, 48 px, T=10"], shape=(4, 1, 2, 32, 32), settings={"T": 4, "width": 0.125}
+    ),
+    "sdt_v3_tiny": replace(CASES["sdt_v3_tiny, 64 px"], shape=(1, 3, 32, 32)),
+}
+
+
+class SpikingJellyLIF(LIFNode):
+    """spikingjelly's neuron in the place of ours, its state cleared after every call; a LIFNode for who asks."""
+
+    def __init__(self, ours: LIFNode):
+        from spikingjelly.activation_based import neuron, surrogate
+
+        super().__init__()
+        p = ours.constants
+        function = {ATan: surrogate.ATan, Sigmoid: surrogate.Sigmoid}[type(p.surrogate)](alpha=p.surrogate.alpha)
+        self.node = neuron.LIFNode(p.tau, True, p.threshold, 0.0, function, p.detach_reset, step_mode="m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.node(x)
+        self.node.reset()
+        return spikes
+
+
+@contextmanager
+def unfolded() -> Iterator[None]:
+    """Call convolutions and pools once per time step; batch norms still see all steps, as in the authors' code."""
+    folded = TimeFolded.forward
+
+    def steps(self: TimeFolded, x: Tensor) -> Tensor:
+        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in self):
+            return folded(self, x)
+        return torch.stack([nn.Sequential.forward(self, step) for step in x])
+
+    def conv_steps(self: TimeConv2d, x: Tensor) -> Tensor:
+        return torch.stack([nn.Conv2d.forward(self, step).to(self.weight.dtype) for step in x])
+
+    with mock.patch.object(TimeFolded, "forward", steps), mock.patch.object(TimeConv2d, "forward", conv_steps):
+        yield
+
+
+@dataclass
+class Candidate:
+    """A network of its own, what to feed it, and the context to run it in."""
+
+    model: nn.Module
+    x: Tensor
+    context: Callable[[], AbstractContextManager] = nullcontext
+    folds: bool = False
+
+    def __call__(self) -> Tensor:
+        with self.context():
+            return self.model(self.x)
+
+    def in_evaluation(self) -> "Candidate":
+        """The same network, prepared for evaluation."""
+        model = fold_for_inference(self.model) if self.folds else copy.deepcopy(self.model).eval()
+        return Candidate(model, self.x, self.context)
+
+
+@contextmanager
+def loop(*, convolutions: bool = False) -> Iterator[None]:
+    """Neurons as PyTorch loops, and on demand convolutions too."""
+    with use("torch"), unfolded() if convolutions else nullcontext():
+        yield
+
+
+def candidates(case: Case) -> dict[str, Candidate]:
+    """Every way of running the network of `case`, with the same weights and input."""
+    for paper in PAPERS:
+        importlib.import_module(paper)
+    torch.manual_seed(0)
+    model = timm.create_model(case.model, **case.settings)
+    x = torch.rand(case.shape)
+    calibrate(model, x)
+    as_published = copy.deepcopy(model)
+    if hasattr(model, "once"):
+        as_published.once = False
+    published_x = case.every_step(x)
+    title = "PyTorch loop" + ", unfolded" * case.unfoldable
+    found = {
+        "ours": Candidate(model, x, folds=True),
+        "ours, channels_last": Candidate(channels_last(model), x, folds=True),
+        title: Candidate(as_published, published_x, partial(loop, convolutions=case.unfoldable)),
+    }
+    if case.spikingjelly and measure.installed("spikingjelly"):
+        found["spikingjelly's neurons"] = Candidate(with_spikingjelly(as_published), published_x)
+    return found
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, x: Tensor) -> None:
+    """Make spikes reach the logits, as when trained: batch norms with the statistics of `x`, strong linear layers.
+
+    As initialised, hardly a neuron of a deep network fires.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.mul_(8)
+    momenta = {m: m.momentum for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    for norm in momenta:
+        norm.momentum = 1.0
+    model.train()(x)
+    for norm, momentum in momenta.items():
+        norm.momentum = momentum
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """A copy of `model` whose 2-D convolutions work in NHWC; those of other dimensions stay as they are."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    return model
+
+
+def with_spikingjelly(model: nn.Module) -> nn.Module:
+    """A copy of `model` with spikingjelly's LIF neurons."""
+    model = copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, LIFNode):
+                setattr(parent, name, SpikingJellyLIF(child))
+    return model
+
+
+def training_step(candidate: Candidate, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> None:
+    """Forward, backward and an SGD step; the loss is the mean square of the logits."""
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        logits = candidate()
+    logits.float().square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@torch.no_grad()
+def evaluation(candidate: Candidate, dtype: torch.dtype) -> Tensor:
+    """Logits."""
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        return candidate()
+
+
+def variants(found: dict[str, Candidate], precision: str) -> Iterator[dict[str, Variant]]:
+    """The training steps, then the evaluations; not together, so that only half of the networks are in memory."""
+    dtype = PRECISIONS[precision]
+    steps = {}
+    for name, candidate in found.items():
+        candidate.model.train()
+        optimizer = torch.optim.SGD(candidate.model.parameters(), lr=1e-4)
+        step = partial(training_step, candidate, optimizer, dtype)
+        steps[name] = measure.timed(f"training step, {precision}", step)
+    yield steps
+    evaluated = {name: partial(evaluation, candidate.in_evaluation(), dtype) for name, candidate in found.items()}
+    yield {name: measure.timed(f"evaluation, {precision}", work) for name, work in evaluated.items()}
+
+
+def check(name: str, quick: bool) -> None:
+    """All ways of running a network give the same logits; in float64, where no rounding moves a spike.
+
+    Raises:
+        UserError: they do not, or they do not depend on the input, so that nothing was compared.
+    """
+    case = (QUICK if quick else CASES)[name]
+    shape = list(case.shape)
+    shape[case.batch_dim] = 1
+    found = candidates(replace(case, shape=tuple(shape)))
+    found["blank"] = replace(found["ours"], x=torch.zeros_like(found["ours"].x))
+    logits = {}
+    for variant, candidate in found.items():
+        in_float64 = replace(candidate, model=candidate.model.double(), x=candidate.x.double())
+        logits[variant] = evaluation(in_float64.in_evaluation(), torch.float32)
+    if torch.allclose(logits.pop("blank"), logits["ours"]):
+        raise UserError(f"{name}: no spike reaches the logits; nothing was timed")
+    for variant, values in logits.items():
+        if not torch.allclose(values, logits["ours"], rtol=1e-6, atol=1e-9):
+            difference = (values - logits["ours"]).abs().max()
+            raise UserError(f"{name}: logits of {variant!r} differ from ours by {difference:.2g}; nothing was timed")
+
+
+def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
+    """All rows of a case; meant for a fresh process."""
+    clock = setting.enter()
+    found = candidates((QUICK if quick else CASES)[name])
+    return [
+        row
+        for precision in PRECISIONS
+        for work in variants(found, precision)
+        for row in measure.interleaved("network", name, setting, clock, work, repeats, warmups=1)
+    ]
+
+
+def run(quick: bool) -> dict:
+    """Measure the suite; returns its part of the report."""
+    cases, settings, repeats = (QUICK, SETTINGS[:1], 1) if quick else (CASES, SETTINGS, 3)
+    measure.side_by_side(check, [(name, quick) for name in cases])
+    rows = [
+        row
+        for setting in settings
+        for name in cases
+        for row in measure.in_fresh_process(times, name, setting, repeats, quick)
+    ]
+    return {"rows": rows}

@@ -1,0 +1,148 @@
+"""Showing a run: Markdown tables (which are printed too), a chart, JSON."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.lif import SIMILAR
+from benchmarks.measure import PEERS, Row, installed
+from common.files import atomic_path
+
+HEAD = """\
+# Performance
+
+Made by `tools/benchmark.py`; do not edit. The CUDA kernels are compiled and emulated only: no GPU has run them, and
+none is measured here.
+
+A cell is the median (minimum to maximum) in milliseconds and how many times as long as ours that is. One thread: CPU
+time of the calling thread; two threads: wall clock. Variants take turns in one process, and every setting has a process
+of its own. "retained" is after `common.kernels.retain_memory()`, for everybody.
+"""
+HOW = {
+    "lif": """\
+Shapes are [4, 16, 128, 32, 32], for T=16 and MA-SNN [16, 4, 128, 32, 32]; float32 unless named. "bound" is the least
+traffic (forward 2, both passes 5 tensors of the input's size) over the measured copy bandwidth; where tensors fit a
+cache it can be beaten. torch.compile compiles in the first call, which does not count.
+Peak memory is what is alive at once, one warm-up before.""",
+    "network": """\
+Batch 4; a training step is forward, backward and SGD. "PyTorch loop" has the same weights and the plain neurons, the
+stem of an image computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as
+the authors of MS-ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and
+Spikingformer were published with them. Before anything is timed, all variants have to give the same logits in float64.
+What a compiled neuron leaves over is convolution, which is the same for everybody.""",
+    "events": """\
+300,000 events on 128 x 128 pixels, 16 frames, files in the page cache. Results have to be equal before anything is
+timed. The conversion writes the same two files for everybody; spikingjelly by itself writes larger ones. "ours, NumPy"
+is what runs where nothing was compiled.""",
+}
+"""What a reader has to know about each suite."""
+
+
+def markdown(report: dict, chart: str | None = None) -> str:
+    """The whole run as a Markdown document; `chart` is the link to its picture."""
+    lines = [HEAD]
+    lines += ["This is a rehearsal with tiny sizes: the numbers mean nothing.\n"] if report["rehearsal"] else []
+    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in report["machine"].items()), ""]
+    lines += [f"- {package}: not installed, not measured" for package in report["absent"]]
+    lines += [f"- {package}: {how}" for package, how in SIMILAR.items() if package not in report["absent"]]
+    if chart:
+        lines += ["", f"![Time of every variant over ours]({chart})"]
+    for suite, part in report["suites"].items():
+        lines += ["", f"## {suite}", "", HOW[suite]]
+        for measure in dict.fromkeys(row.measure for row in part["rows"]):
+            rows = [row for row in part["rows"] if row.measure == measure]
+            lines += ["", f"### {suite}: {measure}", "", *time_table(rows)]
+        if "memory" in part:
+            lines += ["", "### lif: peak memory of forward + backward beside x and its gradient, in inputs", ""]
+            lines += memory_table(part["memory"])
+            speeds = (f"{speed / 1e9:.1f} GB/s with {threads}" for threads, speed in part["bandwidth"].items())
+            lines += ["", f"Copy bandwidth, bytes read and written: {', '.join(speeds)} thread(s)."]
+    return "\n".join(lines) + "\n"
+
+
+def time_table(rows: Iterable[Row]) -> list[str]:
+    """One line per case and setting, one column per variant, both in order of appearance."""
+    rows = list(rows)
+    cells = {(row.case, row.setting, row.variant): row for row in rows}
+    columns = list(dict.fromkeys(row.variant for row in rows))
+    lines = [f"| | | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    for case, setting in sorted(dict.fromkeys((row.case, row.setting) for row in rows), key=_order(rows)):
+        ours = cells[case, setting, "ours"]
+        shown = (_cell(cells.get((case, setting, column)), ours) for column in columns)
+        lines.append(f"| {case} | {setting} | {' | '.join(shown)} |")
+    return lines
+
+
+def _order(rows: list[Row]):
+    """Sort key that keeps the settings of a case together."""
+    cases, settings = (list(dict.fromkeys(getattr(row, name) for row in rows)) for name in ("case", "setting"))
+    return lambda pair: (cases.index(pair[0]), settings.index(pair[1]))
+
+
+def _cell(row: Row | None, ours: Row) -> str:
+    if row is None:
+        return ""
+    if row.variant == "bound":
+        return f"{row.median_ms:.2f} {row.median_ms / ours.median_ms:.2f}x"
+    spread = f"{row.median_ms:.2f} ({row.min_ms:.2f} to {row.max_ms:.2f})"
+    return spread if row is ours else f"{spread} {row.median_ms / ours.median_ms:.1f}x"
+
+
+def memory_table(peaks: list[dict]) -> list[str]:
+    """One line per case, one column per variant."""
+    columns = list(dict.fromkeys(peak["variant"] for peak in peaks))
+    cells = {(peak["case"], peak["variant"]): peak["inputs"] for peak in peaks}
+    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    for case in dict.fromkeys(peak["case"] for peak in peaks):
+        found = (cells.get((case, column)) for column in columns)
+        lines.append(f"| {case} | {' | '.join('' if size is None else f'{size:.2f}' for size in found)} |")
+    return lines
+
+
+def draw(report: dict, path: Path) -> None:
+    """A PNG with one panel per suite: every variant's time over ours, in the first setting of the suite."""
+    panels = {}
+    for suite, part in report["suites"].items():
+        first = part["rows"][0].setting
+        panels[suite] = [row for row in part["rows"] if row.setting == first and row.variant != "bound"]
+    heights = [len({(row.case, row.measure) for row in rows}) + 2 for rows in panels.values()]
+    figure = Figure(figsize=(11, 0.32 * sum(heights) + 1), layout="constrained")
+    axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (suite, rows) in zip(axes, panels.items(), strict=True):
+        axis.set_title(f"{suite}, {rows[0].setting}: time over ours (median, minimum to maximum)", fontsize=9)
+        draw_suite(axis, rows)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def draw_suite(axis: Axes, rows: list[Row]) -> None:
+    """One line per case and measure, one colour per variant."""
+    ours = {(row.case, row.measure): row.median_ms for row in rows if row.variant == "ours"}
+    places = {key: place for place, key in enumerate(ours)}
+    for variant in dict.fromkeys(row.variant for row in rows):
+        own = [(row, ours[row.case, row.measure]) for row in rows if row.variant == variant]
+        heights = [places[row.case, row.measure] for row, _ in own]
+        (dots,) = axis.plot([row.median_ms / unit for row, unit in own], heights, "o", label=variant)
+        spans = ([row.min_ms / unit for row, unit in own], [row.max_ms / unit for row, unit in own])
+        axis.hlines(heights, *spans, colors=dots.get_color(), alpha=0.5)
+    axis.set_yticks(range(len(ours)), [f"{case}: {measure}" for case, measure in ours], fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.grid(axis="x", which="both", alpha=0.3)
+    axis.legend(fontsize=7)
+
+
+def write_json(report: dict, path: Path) -> None:
+    """The run as JSON, every row a dictionary."""
+    suites = {name: {**part, "rows": [asdict(row) for row in part["rows"]]} for name, part in report["suites"].items()}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps({**report, "suites": suites}, indent=1) + "\n")
+
+
+def absent() -> list[str]:
+    """Peers that are not installed."""
+    return [package for package in PEERS if not installed(package)]
