@@ -22,7 +22,7 @@ smoke: $(READY)  ## every entry script on its tiny data
 	$(BIN)/python ci/smoke.py
 
 bench: $(READY)  ## ours and every installed peer, side by side; on an idle machine
-	$(BIN)/python tools/benchmark.py --markdown docs/performance.md --chart docs/performance.png
+	$(BIN)/python tools/benchmark.py --json docs/performance.json --chart docs/performance.png --markdown docs/performance.md
 
 lint: $(READY)
 	$(BIN)/ruff check .

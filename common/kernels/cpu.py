@@ -1,29 +1,26 @@
 """The CPU backend: calls the optional extension that `pip install` compiles from `cpp/`."""
 
 import ctypes
-import sysconfig
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from common.compiled import extension_path, load_extension
 from common.kernels.layout import aligned, blocks, dense
 from common.kernels.memory import output_pool
 
-LIBRARY = Path(__file__).with_name("_neurons" + sysconfig.get_config_var("EXT_SUFFIX"))
+LIBRARY = extension_path(__file__, "_neurons")
 _STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2, torch.float16: 3}  # `Storage` in rows.h
 
 
 @cache
 def library(path: Path) -> ctypes.CDLL | str:
     """The loaded extension, or why there is none and what to do."""
-    if not path.exists():
-        return "the C++ extension was not compiled at install; install g++ and run `pip install -e .` again"
-    try:
-        loaded = ctypes.CDLL(str(path))
-    except OSError as error:
-        return f"the C++ extension does not load ({error}); run `pip install -e .` again"
+    loaded = load_extension(path)
+    if isinstance(loaded, str):
+        return loaded
     if not loaded.neuron_runs_here():
         return "the C++ extension was compiled for another processor; run `pip install -e .` again on this machine"
     pointer, size, number, values = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.POINTER(ctypes.c_double)

@@ -144,7 +144,7 @@ def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
         peer: partial(forward_and_backward, neuron, x, gradient)  # the clock follows
         for peer, neuron in everybody.items()
     }
-    return measure.interleaved("lif", name, setting, clock, variants, repeats)
+    return measure.interleaved("lif", name, setting, clock, variants, repeats, warmups=1)
 
 
 def memory(name: str, variant: str, quick: bool) -> float | None:

@@ -27,7 +27,7 @@ HOW = {
 Shapes are [4, 16, 128, 32, 32], for T=16 and MA-SNN [16, 4, 128, 32, 32]; float32 unless named. "bound" is the least
 traffic (forward 2, both passes 5 tensors of the input's size) over the measured copy bandwidth; where tensors fit a
 cache it can be beaten. torch.compile compiles in the first call, which does not count.
-Peak memory is what is alive at once, one warm-up before.""",
+Peak memory is what is alive at once, after one warm-up.""",
     "network": """\
 Batch 4; a training step is forward, backward and SGD. "PyTorch loop" has the same weights and the plain neurons, the
 stem of an image computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as

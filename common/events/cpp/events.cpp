@@ -1,7 +1,7 @@
 // Decoding recordings and counting events, one pass each, behind a C interface.
 //
-// Every function returns false (or -1) at the first thing it cannot accept; the caller then does the same work in Python,
-// which knows how to say what is wrong.
+// Every function returns false (or -1) at the first thing it cannot accept; the caller then does the same work in
+// Python, which knows how to say what is wrong.
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -38,13 +38,16 @@ uint32_t read_big(const uint8_t* bytes) {
   return swapped(read_little(bytes));
 }
 
-// Counts [2, height, width] of the events from `event` to `end`, whose times must not go backwards if ORDERED. A frame is
-// cleared right before it is counted into, while it fits the second-level cache.
+constexpr int PREFETCH = 2048;  // bytes ahead: recordings come from outside the caches
+
+// Counts [2, height, width] of the events from `event` to `end`, whose times must not go backwards if ORDERED. A frame
+// is cleared right before it is counted into: usually it fits the second-level cache.
 template <bool ORDERED>
 bool count(const Event* event, const Event* end, uint32_t height, uint32_t width, int64_t* counts) {
   memset(counts, 0, 2 * sizeof *counts * height * width);
   bool backwards = false;
   for (int64_t before = event < end ? event->t : 0; event < end; ++event) {
+    __builtin_prefetch(reinterpret_cast<const uint8_t*>(event) + PREFETCH);
     const uint32_t x = event->x, y = event->y;  // a negative one becomes larger than any side
     if (x >= width || y >= height) return false;
     if (ORDERED) backwards |= event->t < before;
@@ -72,7 +75,8 @@ struct Packet {  // of AEDAT 3.1, little-endian
 extern "C" {
 
 // Counts [steps, 2, height, width] of equally many events per frame; the last takes the remainder.
-bool count_by_number(const Event* events, int64_t n, int64_t steps, uint32_t height, uint32_t width, int64_t* counts) {
+bool count_by_number(const Event* events, int64_t n, int64_t steps, uint32_t height, uint32_t width,
+                     int64_t* counts) {
   const int64_t each = n / steps;
   for (int64_t step = 0; step < steps; ++step, counts += int64_t(2) * height * width) {
     const int64_t end = step + 1 < steps ? each * (step + 1) : n;
@@ -82,8 +86,8 @@ bool count_by_number(const Event* events, int64_t n, int64_t steps, uint32_t hei
 }
 
 // Counts as above of frames that begin at the times `starts`; the last one reaches to the end.
-bool count_by_time(const Event* events, int64_t n, const int64_t* starts, int64_t steps, uint32_t height, uint32_t width,
-                   int64_t* counts) {
+bool count_by_time(const Event* events, int64_t n, const int64_t* starts, int64_t steps, uint32_t height,
+                   uint32_t width, int64_t* counts) {
   const Event *const last = events + n, *event = events;
   for (int64_t step = 0; step < steps; ++step, counts += int64_t(2) * height * width) {
     const auto earlier = [](const Event& e, int64_t t) { return e.t < t; };
