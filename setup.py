@@ -1,6 +1,20 @@
 """Builds the optional C++ extensions; everything else about the package is in pyproject.toml."""
 
+import sys
+from pathlib import Path
+
 from setuptools import Extension, setup
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from common.compiled import source_hash  # noqa: E402  (a build has no path to the package yet)
+
+
+def made_from(folder: str) -> list[tuple[str, str]]:
+    """The macro that tells an extension what it was compiled from."""
+    return [("SOURCE_HASH", f'"{source_hash(ROOT / folder)}"')]
+
 
 FLAGS = ["-std=c++20", "-O3", "-march=native", "-fopenmp", "-g0", "-Wno-maybe-uninitialized"]
 EXACT = ["-ffp-contract=off"]  # no fused multiply-add: it would change spikes
@@ -11,6 +25,7 @@ setup(
             "common.kernels._neurons",
             sources=["common/kernels/cpp/neurons.cpp"],
             depends=["common/kernels/cpp/neuron.h", "common/kernels/cpp/vectors.h"],
+            define_macros=made_from("common/kernels/cpp"),
             language="c++",
             extra_compile_args=FLAGS + EXACT,
             extra_link_args=["-fopenmp"],
@@ -19,6 +34,7 @@ setup(
         Extension(
             "common.events._events",
             sources=["common/events/cpp/events.cpp"],
+            define_macros=made_from("common/events/cpp"),
             language="c++",
             extra_compile_args=["-std=c++20", "-O3", "-g0"],
             optional=True,  # without a compiler the install succeeds and NumPy reads and counts

@@ -1,6 +1,7 @@
 """Finding the C++ extensions that `pip install` compiles where it can."""
 
 import ctypes
+import hashlib
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,28 @@ def extension_path(module: str, name: str) -> Path:
     return Path(module).with_name(name + sysconfig.get_config_var("EXT_SUFFIX"))
 
 
+def source_hash(folder: Path) -> str:
+    """Digest of the C++ sources in `folder`, which setup.py compiles into the extension to tell it from an old one."""
+    sources = sorted([*folder.glob("*.cpp"), *folder.glob("*.h")])
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+
+
 @cache
 def load_extension(path: Path) -> ctypes.CDLL | str:
     """The loaded extension, or why there is none and what to do."""
     if not path.exists():
         return "the C++ extension was not compiled at install; install g++ and run `pip install -e .` again"
     try:
-        return ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(str(path))
     except OSError as error:
         return f"the C++ extension does not load ({error}); run `pip install -e .` again"
+    if not _compiled_from(loaded, path.parent / "cpp"):
+        return "the C++ extension was compiled from other sources; run `pip install -e .` again"
+    return loaded
+
+
+def _compiled_from(loaded: ctypes.CDLL, folder: Path) -> bool:
+    if not hasattr(loaded, "source_hash"):
+        return False
+    loaded.source_hash.restype = ctypes.c_char_p
+    return loaded.source_hash().decode() == source_hash(folder)

@@ -12,7 +12,7 @@ from common.kernels.layout import aligned, blocks, dense
 from common.kernels.memory import output_pool
 
 LIBRARY = extension_path(__file__, "_neurons")
-_STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2, torch.float16: 3}  # `Storage` in rows.h
+_STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2, torch.float16: 3}  # `Storage` in neurons.cpp
 
 
 @cache

@@ -4,6 +4,7 @@ With `kernels/dispatch.py` the only module that reads the environment.
 """
 
 import argparse
+import gc
 import os
 import random
 import sys
@@ -110,6 +111,9 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
     finally:
         if dist.is_initialized():
+            # A parallel wrapper that waits for the garbage collector would keep the group's threads alive into the
+            # interpreter's shutdown, where they abort the process.
+            gc.collect()
             dist.destroy_process_group()
 
 

@@ -72,6 +72,8 @@ struct Packet {  // of AEDAT 3.1, little-endian
 
 }  // namespace
 
+extern "C" const char* source_hash() { return SOURCE_HASH; }  // by setup.py, see common/compiled.py
+
 extern "C" {
 
 // Counts [steps, 2, height, width] of equally many events per frame; the last takes the remainder.

@@ -227,6 +227,8 @@ void with_storage(int storage, Run run) {
 
 }  // namespace
 
+extern "C" const char* source_hash() { return SOURCE_HASH; }  // by setup.py, see common/compiled.py
+
 extern "C" {
 
 // Whether this processor has what the compiler was allowed to use.
