@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -166,7 +165,7 @@ def main(recipe: Recipe) -> None:
             make_loader,
             process=process,
             seed=args.seed,
-            workers=min(workers, (os.cpu_count() or 1) // process.world_size),
+            workers=workers,
             pin_memory=config.pip_memory,
         )
         test_loader = loader(test_set, config.batch_size_test, train=False)

@@ -1,7 +1,6 @@
 """What the scripts on HAR-DVS, DVS128 Gesture and DVS128-Gait share: flags, data, network and the training recipe."""
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -139,7 +138,7 @@ def loader_of(args: argparse.Namespace, process: Process) -> Callable[..., DataL
         batch_size=args.batch_size,
         process=process,
         seed=args.seed,
-        workers=min(args.num_workers, (os.cpu_count() or 1) // process.world_size),
+        workers=args.num_workers,
         pin_memory=args.pin_mem and process.device.type == "cuda",
     )
 

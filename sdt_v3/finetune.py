@@ -1,7 +1,6 @@
 """What the scripts that train classifiers on images share, for the base and the large family."""
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -118,7 +117,7 @@ def main(recipe: Recipe) -> None:
         batch_size=args.batch_size,
         process=process,
         seed=args.seed,
-        workers=min(args.num_workers, (os.cpu_count() or 1) // process.world_size),
+        workers=args.num_workers,
         pin_memory=args.pin_mem and process.device.type == "cuda",
     )
     test_loader = loader(test_set, train=False)

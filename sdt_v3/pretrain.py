@@ -1,7 +1,6 @@
 """Pretraining of the large family as a masked autoencoder."""
 
 import argparse
-import os
 from collections.abc import Sequence
 
 import timm
@@ -83,7 +82,7 @@ def main() -> None:
         train=True,
         process=process,
         seed=args.seed,
-        workers=min(args.num_workers, (os.cpu_count() or 1) // process.world_size),
+        workers=args.num_workers,
         drop_last=True,
         pin_memory=args.pin_mem and process.device.type == "cuda",
     )

@@ -1,7 +1,6 @@
 """What the three VGG8 scripts share: flags, data, network, and the result files of the original."""
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from common.training import (
     stack_time_first,
     start,
 )
+from common.training.checkpoint import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -148,7 +148,7 @@ def main(recipe: Recipe) -> None:
         batch_size=args.batch_size,
         process=process,
         seed=args.seed,
-        workers=min(args.num_workers, (os.cpu_count() or 1) // process.world_size),
+        workers=args.num_workers,
         pin_memory=recipe.pin_memory and process.device.type == "cuda",
         collate_fn=stack_time_first,
     )
@@ -238,16 +238,10 @@ def write_results(
     rates = firing_rates(model, frames.to(next(model.parameters()).device))
     folder = output_dir / "spiking_rate" / script
     if new_best:
-        save(list(rates.values()), folder / f"spikingrate_epoch{newest['epoch']}.pt")
-        save(model.state_dict(), weights_path(output_dir, script))
+        save_file(folder / f"spikingrate_epoch{newest['epoch']}.pt", list(rates.values()))
+        save_file(weights_path(output_dir, script), model.state_dict())
     if newest["epoch"] == epochs:
-        save(list(rates), folder / "name_list.pt")
-
-
-def save(content: object, path: Path) -> None:
-    """`torch.save`, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        save_file(folder / "name_list.pt", list(rates))
 
 
 def report(recipe: Recipe, output_dir: Path, model: nn.Module, history: list[dict], test_set: EventFrames) -> None:

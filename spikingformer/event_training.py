@@ -1,7 +1,6 @@
 """What the two scripts for event data share: flags, data, and the run from recordings to figures."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -163,7 +162,7 @@ def main(recipe: Recipe) -> None:
         batch_size=args.batch_size,
         process=process,
         seed=args.seed,
-        workers=min(args.workers, (os.cpu_count() or 1) // process.world_size),
+        workers=args.workers,
     )
     test_loader = loader(test_set, train=False)
     if args.eval:

@@ -1,7 +1,6 @@
 """What the scripts for images share: flags, the run from data to figures, and the test of given weights."""
 
 import argparse
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,7 +167,7 @@ def loader_of(args: argparse.Namespace, process: Process, images: Dataset, *, tr
         train=train,
         process=process,
         seed=args.seed,
-        workers=min(args.workers, (os.cpu_count() or 1) // process.world_size),
+        workers=args.workers,
         drop_last=train,
     )
 

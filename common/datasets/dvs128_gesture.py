@@ -56,7 +56,7 @@ class DVS128Gesture(EventFrames):
     @classmethod
     def read(cls, path: Path) -> Iterator[np.ndarray]:
         """Yield the events of each row of the label file."""
-        for _, sample in cut_by_labels(read_aedat3(path), read_labels(_label_file(path))):
+        for _, sample in cut_by_labels(read_aedat3(path), read_labels(label_file(path))):
             yield sample
 
     @classmethod
@@ -70,13 +70,14 @@ class DVS128Gesture(EventFrames):
         return Counter(output.split("/")[0] for output in outputs)
 
 
-def _label_file(path: Path) -> Path:
+def label_file(path: Path) -> Path:
+    """Where the labels of a recording are."""
     return path.with_name(f"{path.stem}_labels.csv")
 
 
 def _outputs(path: Path, part: str) -> Iterator[str]:
     """`<part>/<label>/<recording>_<k>.npz`, k counting the samples of that label in this recording."""
     seen: Counter[int] = Counter()
-    for category in read_labels(_label_file(path))[:, 0].tolist():
+    for category in read_labels(label_file(path))[:, 0].tolist():
         yield f"{part}/{category - 1}/{path.stem}_{seen[category]}.npz"
         seen[category] += 1

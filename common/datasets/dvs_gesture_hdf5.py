@@ -7,7 +7,7 @@ import numpy as np
 
 from common import archives
 from common.datasets import cache
-from common.datasets.dvs128_gesture import DVS128Gesture
+from common.datasets.dvs128_gesture import DVS128Gesture, label_file
 from common.datasets.event_frames import Recording, raw_files
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
@@ -93,11 +93,6 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
         for part, (files, rows) in found.items()
         if (files, rows) != EXPECTED[part]
     ]
-
-
-def label_file(recording: Path) -> Path:
-    """Where the labels of a recording are."""
-    return recording.with_name(f"{recording.stem}_labels.csv")
 
 
 def gestures(recording: np.ndarray, labels: np.ndarray) -> list[tuple[int, np.ndarray]]:

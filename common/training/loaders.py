@@ -37,7 +37,7 @@ def make_loader(
     """
     common = {
         "batch_size": batch_size,
-        "num_workers": workers,
+        "num_workers": min(workers, (os.cpu_count() or 1) // process.world_size),
         "pin_memory": process.device.type == "cuda" if pin_memory is None else pin_memory,
         "worker_init_fn": _ignore_interrupts,
         "collate_fn": collate_fn,
@@ -53,7 +53,7 @@ def make_loader(
 def make_shared_loader(
     dataset: Dataset, batch_size: int, *, train: bool, process: Process, seed: int, workers: int
 ) -> DataLoader:
-    """`make_loader` with a batch size that all processes share, and at most one worker per core.
+    """`make_loader` with a batch size that all processes share.
 
     Raises:
         UserError: fewer samples in a batch than processes.
@@ -62,7 +62,7 @@ def make_shared_loader(
         raise UserError(
             f"a batch of {batch_size} cannot be shared by {process.world_size} processes; raise -b or start fewer"
         )
-    share, workers = batch_size // process.world_size, min(workers, (os.cpu_count() or 1) // process.world_size)
+    share = batch_size // process.world_size
     return make_loader(dataset, share, train=train, process=process, seed=seed, workers=workers)
 
 

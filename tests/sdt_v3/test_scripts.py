@@ -78,22 +78,6 @@ def call(monkeypatch, tmp_path, data):
     return call_script
 
 
-@pytest.fixture
-def refusal(call, capsys):
-    """Calls a script that must refuse; returns the one line it prints."""
-
-    def call_script(script, *arguments, **settings):
-        with pytest.raises(SystemExit) as exit:
-            call(script, *arguments, **settings)
-        assert exit.value.code == 2
-        error = capsys.readouterr().err
-        lines = [line for line in error.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, error
-        return lines[0]
-
-    return call_script
-
-
 def log(folder):
     return [json.loads(line) for line in (folder / "log.txt").read_text().splitlines()]
 

@@ -48,22 +48,6 @@ def call(monkeypatch, tmp_path, recordings):
     return call_script
 
 
-@pytest.fixture
-def refusal(call, capsys):
-    """Calls a script that must refuse; returns the one line it prints."""
-
-    def call_script(dataset, *arguments, **settings):
-        with pytest.raises(SystemExit) as exit:
-            call(dataset, *arguments, **settings)
-        assert exit.value.code == 2
-        error = capsys.readouterr().err
-        lines = [line for line in error.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, error
-        return lines[0]
-
-    return call_script
-
-
 @pytest.mark.parametrize("dataset", SCRIPTS)
 def test_raw_recordings_become_the_originals_result_files(call, dataset, capsys):
     out, script = call(dataset), SCRIPTS[dataset].script
