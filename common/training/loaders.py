@@ -33,6 +33,7 @@ def make_loader(
     Evaluation: in order, every sample in exactly one process; `seed` and `drop_last` have no effect.
     Workers start anew each epoch, because persistent ones would carry random state that no checkpoint can hold.
     `pin_memory=None` pins when the device is CUDA. `sampler` replaces the shuffling of a training loader; it needs
+    There are at most as many `workers` as cores for each process.
     `set_epoch`, `seed` and `rank`, as a DistributedSampler has them.
     """
     common = {
