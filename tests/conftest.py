@@ -1,15 +1,29 @@
 """Settings of the whole test run."""
 
 import os
+import random
 
+import hypothesis
+import numpy as np
 import pytest
 import torch
 
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+
 
 def pytest_configure():
-    """One thread per process when several test processes share the cores."""
+    """The same draws in every run; one thread per process when several test processes share the cores."""
+    hypothesis.settings.load_profile("repeatable")
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Seed before any fixture, so that a test draws the same numbers alone, in any order and in any process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

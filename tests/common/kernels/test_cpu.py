@@ -84,7 +84,7 @@ def test_blocks_that_end_before_at_and_after_a_chunk(inner, dtype):
     assert_same(multi_step_lif, current((3, 5, inner), dtype), LIFParameters(), 1)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=3), st.data())
 def test_any_shape(shape, data):
     x = current([min(n, 70 // len(shape)) for n in shape])
