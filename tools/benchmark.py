@@ -10,33 +10,26 @@ Run it on an idle machine.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from benchmarks import events, lif, network, report
-from benchmarks.measure import machine
-
-from common.errors import UserError
 from common.files import atomic_path
+from common.training import run
+from tools.benchmarks import events, lif, network, report
+from tools.benchmarks.measure import machine
 
 SUITES = {"lif": lif.run, "network": network.run, "events": events.run}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure as the command line says; returns the exit status."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure as the command line says."""
     options = parse(arguments)
-    try:
-        measured = {
-            "machine": machine(),
-            "absent": report.absent(),
-            "rehearsal": options.quick,
-            "suites": {name: SUITES[name](options.quick) for name in options.suites or SUITES},
-        }
-        write(measured, options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    measured = {
+        "machine": machine(),
+        "absent": report.absent(),
+        "rehearsal": options.quick,
+        "suites": {name: SUITES[name](options.quick) for name in options.suites or SUITES},
+    }
+    write(measured, options)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -68,4 +61,4 @@ def write(measured: dict, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

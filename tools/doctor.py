@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from importlib import metadata
 
 import torch
@@ -18,23 +17,19 @@ import torch
 from common.errors import UserError
 from common.events import compiled
 from common.kernels import dispatch
+from common.training import run
 
 PACKAGES = ("torch", "torchvision", "timm", "spikingjelly", "numpy")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the report; returns the exit status."""
+def main(arguments: list[str] | None = None) -> None:
+    """Print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
-    try:
-        report = examine()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    report = examine()
     print(json.dumps(report, indent=2) if options.json else readable(report))
-    return 0
 
 
 def examine() -> dict:
@@ -103,4 +98,4 @@ def readable(report: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

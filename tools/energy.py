@@ -9,13 +9,9 @@ an image [B, C, H, W] counts it once, as it is computed here.
 """
 
 import argparse
-import ast
-import importlib
-import sys
 from collections.abc import Sequence
 
 import numpy as np
-import timm
 import torch
 from torch import Tensor
 
@@ -23,20 +19,13 @@ from common.analysis import energy
 from common.analysis.energy_report import energy_report
 from common.analysis.operations import count_operations
 from common.errors import UserError
-from common.training import load_weights
+from common.training import load_weights, run
+from tools.networks import build, paper_of
 
-PAPERS = ("sma", "ma_snn", "gac", "spikingformer", "sdt_v3")
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Count as the command line says; returns the exit status."""
-    options = parse(arguments)
-    try:
-        report(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main(arguments: list[str] | None = None) -> None:
+    """Count as the command line says."""
+    report(parse(arguments))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -61,8 +50,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def report(options: argparse.Namespace) -> None:
     """Build the network, count, print the totals and write both files."""
-    for paper in PAPERS:
-        importlib.import_module(paper)
     torch.manual_seed(options.seed)
     model = build(options.model, options.kwargs)
     if options.weights:
@@ -74,32 +61,13 @@ def report(options: argparse.Namespace) -> None:
         raise UserError(f"{options.model} refuses an input of shape {list(x.shape)}: {error}") from error
     if options.attention_heads:
         layers = energy.with_heads(layers, options.attention_heads)
-    paper = timm.models.model_entrypoint(options.model).__module__.partition(".")[0]
+    paper = paper_of(options.model)
     name = options.formula or (paper if paper in energy.FORMULAS else "spikingformer")
     formula = energy.formula(name, options.mac_pj, options.ac_pj)
     print(f"{options.model}, input {list(x.shape)}, formula {name}: {formula}")
     energy_report(layers, formula, options.output_dir, options.model)
     if not (options.weights and options.input):
         print("warning: random weights or input, so the firing rates are not those of a trained network")
-
-
-def build(name: str, kwargs: Sequence[str]) -> torch.nn.Module:
-    """`timm.create_model` with KEY=VALUE arguments."""
-    if not timm.is_model(name):
-        raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing a paper lists them")
-    parsed = {}
-    for argument in kwargs:
-        key, separator, value = argument.partition("=")
-        if not separator:
-            raise UserError(f"--kwargs {argument!r}: expected KEY=VALUE")
-        try:
-            parsed[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            parsed[key] = value
-    try:
-        return timm.create_model(name, **parsed)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"cannot build {name}: {error}") from error
 
 
 def read_input(path: str) -> Tensor:
@@ -116,4 +84,4 @@ def random_input(shape: Sequence[int], kind: str) -> Tensor:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -8,8 +8,6 @@ from unittest import mock
 
 import numpy as np
 
-from benchmarks import measure
-from benchmarks.measure import Row, Setting
 from common.datasets.cache import load_events, save_events, save_frames
 from common.errors import UserError
 from common.events import compiled
@@ -17,6 +15,8 @@ from common.events.aedat import read_aedat2, read_aedat3, write_aedat2, write_ae
 from common.events.atis import read_atis, write_atis
 from common.events.event import pack
 from common.events.frames import frames_by_number, frames_by_time
+from tools.benchmarks import measure
+from tools.benchmarks.measure import Row, Setting
 
 SETTINGS = (Setting(1, False), Setting(1, True))
 T, SIDE = 16, 128

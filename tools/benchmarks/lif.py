@@ -7,10 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks import measure
-from benchmarks.measure import Clock, Row, Setting
 from common.kernels import reference
 from common.neurons import ATan, DecayLIFNode, LIFNode, MSLIFNode, Sigmoid, ThresholdResetLIFNode, Triangle
+from tools.benchmarks import measure
+from tools.benchmarks.measure import Clock, Row, Setting
 
 Neuron = Callable[[Tensor], Tensor]
 

@@ -13,7 +13,6 @@ loop, all with time folded into the batch; MS-ResNet's loop runs both neurons an
 """
 
 import copy
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -24,14 +23,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from benchmarks import measure
-from benchmarks.measure import Row, Setting, Variant
 from common.errors import UserError
 from common.kernels import use
 from common.layers import TimeConv2d, TimeFolded, fold_for_inference
 from common.neurons import ATan, LIFNode, Sigmoid
+from tools.benchmarks import measure
+from tools.benchmarks.measure import Row, Setting, Variant
+from tools.networks import register_all
 
-PAPERS = ("sma", "gac", "spikingformer", "sdt_v3")
 SETTINGS = (Setting(1, True), Setting(2, False))
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -137,8 +136,7 @@ def loop(*, convolutions: bool = False) -> Iterator[None]:
 
 def candidates(case: Case) -> dict[str, Candidate]:
     """Every way of running the network of `case`, with the same weights and input."""
-    for paper in PAPERS:
-        importlib.import_module(paper)
+    register_all()
     torch.manual_seed(0)
     model = timm.create_model(case.model, **case.settings)
     x = torch.rand(case.shape)

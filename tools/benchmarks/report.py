@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.lif import SIMILAR
-from benchmarks.measure import PEERS, Row, installed
 from common.files import atomic_path
+from tools.benchmarks.lif import SIMILAR
+from tools.benchmarks.measure import PEERS, Row, installed
 
 HEAD = """\
 # Performance

@@ -1,0 +1,1 @@
+"""What stands beside the papers: weights, data, energy, figures, reports and benchmarks."""
