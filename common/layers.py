@@ -118,7 +118,8 @@ def fold_for_inference(model: nn.Module) -> nn.Module:
 
     BN(W x + b) = (g W) x + (g (b - mean) + beta) with g = gamma / sqrt(var + eps). In the networks here a batch norm
     is registered right after the layer that feeds it, which is how the pairs are found. A module with a method
-    `folded()`, such as a re-parameterised convolution, is replaced by what that returns first.
+    `folded()`, such as a re-parameterised convolution, is replaced by what that returns first; one with `freeze()` may
+    keep what it computes from its weights.
     """
     model = deepcopy(model).eval()
     _replace(model, {module: module.folded() for module in model.modules() if hasattr(module, "folded")})
@@ -132,6 +133,9 @@ def fold_for_inference(model: nn.Module) -> nn.Module:
         elif not any(module.children()):
             feeder = module
     _replace(model, merged)
+    for module in model.modules():
+        if hasattr(module, "freeze"):
+            module.freeze()
     return model
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from common.fourier import FourierConv2d
 from common.layers import TimeBatchNorm
 from common.neurons import LIFNode
 
@@ -17,9 +18,9 @@ from common.neurons import LIFNode
 class SpikingBranch(nn.Module):
     """LIF(BN(Conv_k(x))) of `[T, B, C, H, W]`, same shape out: one scale of SMA in the VGG8."""
 
-    def __init__(self, channels: int, kernel_size: int):
+    def __init__(self, channels: int, kernel_size: int, *, fourier: bool = True):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.conv = FourierConv2d(channels, channels, kernel_size, fourier=fourier)
         self.bn = nn.BatchNorm2d(channels)
         self.lif = LIFNode()
 
@@ -30,9 +31,9 @@ class SpikingBranch(nn.Module):
 class ReLUBranch(nn.Module):
     """ReLU(TDBN(Conv_k(x))) of `[T, B, C, H, W]`: the graded branch that the paper's ResNet uses, BN weight from 1."""
 
-    def __init__(self, channels: int, kernel_size: int):
+    def __init__(self, channels: int, kernel_size: int, *, fourier: bool = True):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.conv = FourierConv2d(channels, channels, kernel_size, fourier=fourier)
         self.bn = TimeBatchNorm(channels, weight=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +56,8 @@ class SMA(nn.Module):
             attended channels, the values of the step before. The batch shares the choice.
         RCR, RTR: replacement ratios.
         azo_version: "parallel" copies from the values before any replacement, "loop" from already replaced ones.
-        branch: class of the branches, called with (channels, kernel size).
+        branch: class of the branches, called with (channels, kernel size, fourier=fourier).
+        fourier: whether large kernels may work in the Fourier domain, see `common.fourier`.
     """
 
     channel_conv = nn.Conv2d
@@ -71,7 +73,8 @@ class SMA(nn.Module):
         RCR: int = 4,
         RTR: int = 4,
         azo_version: Literal["parallel", "loop"] = "parallel",
-        branch: Callable[[int, int], nn.Module] = SpikingBranch,
+        branch: Callable[..., nn.Module] = SpikingBranch,
+        fourier: bool = True,
     ):
         super().__init__()
         if azo_version not in ("parallel", "loop"):
@@ -80,7 +83,7 @@ class SMA(nn.Module):
         self.replaced_channels, self.replaced_steps = channel // RCR, time // RTR
         c_hidden, t_hidden = max(1, channel // C_reduction), max(1, int(time // T_reduction))
         Conv = self.channel_conv
-        self.S_Convs = nn.ModuleList(branch(channel, k) for k in kernels)
+        self.S_Convs = nn.ModuleList(branch(channel, k, fourier=fourier) for k in kernels)
         self.C_before_attention_conv = Conv(channel, c_hidden, 1)
         self.C_after_attention_convs = nn.ModuleList(Conv(c_hidden, channel, 1) for _ in kernels)
         self.T_before_attention_conv = nn.Conv3d(time, t_hidden, 1)

@@ -23,12 +23,14 @@ def sma_resnet(
     AZO: bool = False,
     azo_version: Literal["parallel", "loop"] = "parallel",
     once: bool = True,
+    fourier: bool = True,
     **switches,
 ) -> MSResNet:
     """SMA-ResNet of a published depth.
 
     `AZO` is attention ZoneOut in training, `azo_version` which of the paper's two versions of it; `once` is as in
-    `common.ms_resnet.MSResNet`, and `switches` are fields of `common.ms_resnet.Design` that differ from MS-ResNet's.
+    `common.ms_resnet.MSResNet`, `fourier` as in `SMA`, and `switches` are fields of `common.ms_resnet.Design` that
+    differ from MS-ResNet's.
     As published, SMA's time bottleneck is T // 1.5 wide, made an integer here: a float width cannot be built.
     """
 
@@ -36,7 +38,7 @@ def sma_resnet(
         if index >= BLOCKS_WITH_SMA:
             return None
         ratios = {"C_reduction": 4, "T_reduction": 1.5, "RCR": 4, "RTR": 2}
-        return SMA(channels, T, AZO=AZO, azo_version=azo_version, branch=ReLUBranch, **ratios)
+        return SMA(channels, T, AZO=AZO, azo_version=azo_version, branch=ReLUBranch, fourier=fourier, **ratios)
 
     design = replace(PUBLISHED[depth], after_conv1=attention, **switches)
     return MSResNet(design, T, num_classes, in_chans, once=once)

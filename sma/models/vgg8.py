@@ -41,6 +41,7 @@ class VGG8(nn.Module):
         AZO, azo_version: attention ZoneOut in training and which of the paper's two versions of it.
         lightweight: use SMA-L.
         width: multiplies every channel and hidden width; the paper's is 1.
+        fourier: whether SMA's large kernels may work in the Fourier domain, see `common.fourier`.
     """
 
     def __init__(
@@ -54,17 +55,19 @@ class VGG8(nn.Module):
         azo_version: Literal["parallel", "loop"] = "parallel",
         lightweight: bool = False,
         width: float = 1.0,
+        fourier: bool = True,
     ):
         super().__init__()
         if T < 1:
             raise ValueError(f"T must be at least 1, got {T}")
         settings = VARIANTS[variant]
         c1, c2, c3, c4, h1, h2 = (round(width * n) for n in (64, 128, 256, 512, 2048, 1024))
-        attention = partial(SMA_L if lightweight else partial(SMA, RCR=settings.RCR), C_reduction=4, AZO=AZO)
+        kind = SMA_L if lightweight else partial(SMA, RCR=settings.RCR)
+        attention = partial(kind, C_reduction=4, AZO=AZO, azo_version=azo_version, fourier=fourier)
         self.T, self.num_classes = T, num_classes
         self.block1 = plain_block(in_chans, c1, settings.bn_beside_conv)
-        self.block2 = attention_block(c1, c2, attention(c2, T, azo_version=azo_version))
-        self.block3 = attention_block(c2, c3, attention(c3, T, azo_version=azo_version))
+        self.block2 = attention_block(c1, c2, attention(c2, T))
+        self.block3 = attention_block(c2, c3, attention(c3, T))
         self.block4 = plain_block(c3, c4)
         self.block5 = plain_block(c4, c4)
         self.others = nn.Sequential(

@@ -8,6 +8,8 @@
 | PyTorch loop, unfolded  | PyTorch loop | called at every step    | at every step    | as in training      |
 | spikingjelly's neurons  | spikingjelly | time folded into batch  | at every step    | as in training      |
 
+In ours, the large kernels of SMA work in the Fourier domain where that pays (`common.fourier`, not under autocast).
+
 The authors of SMA-VGG8 and Spikingformer use spikingjelly's neurons, those of GAC's CIFAR networks and SDT V3 a PyTorch
 loop, all with time folded into the batch; MS-ResNet's loop runs both neurons and convolutions step by step.
 """
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
+from common.fourier import FourierConv2d
 from common.kernels import use
 from common.layers import TimeConv2d, TimeFolded, fold_for_inference
 from common.neurons import ATan, LIFNode, Sigmoid
@@ -144,6 +147,9 @@ def candidates(case: Case) -> dict[str, Candidate]:
     as_published = copy.deepcopy(model)
     if hasattr(model, "once"):
         as_published.once = False
+    for module in as_published.modules():
+        if isinstance(module, FourierConv2d):
+            module.fourier = False
     published_x = case.every_step(x)
     title = "PyTorch loop" + ", unfolded" * case.unfoldable
     found = {
