@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str] | None = None, *, testing: bool = False) -> a
     option("--width", type=int, default=64, help="channels of the stem")
     option("--download", action="store_true", help="fetch the data set if it is not there")
     if testing:
-        option("--weights", type=Path, help="file to test, by default ./<DATASET>_T=<T>.pth")
+        option("--weights", type=Path, help="file to test or name in the store, by default ./<DATASET>_T=<T>.pth")
         add_arguments(parser, exclude={"--weights", "--epochs", "--resume", "--eval", "--test-only", "--amp"})
         parser.set_defaults(eval=True)
     else:

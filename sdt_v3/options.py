@@ -77,7 +77,7 @@ def training_options(flags: Flags, models: Sequence[str], model: str, batch_size
 def classifier_options(flags: Flags, time_steps: int, nb_classes: int | None, clip_grad: float | None) -> None:
     """What fine-tuning adds, for images and events."""
     option = flags.option
-    option("--finetune", "--weights", dest="finetune", type=Path, help="weights to start from, or to evaluate")
+    option("--finetune", "--weights", dest="finetune", type=Path, help="file or name to start from, or to evaluate")
     option("--time_steps", type=int, default=time_steps, help="T")
     option("--nb_classes", type=int, default=nb_classes)
     option("--clip_grad", type=float, default=clip_grad, help="largest norm of all gradients together")

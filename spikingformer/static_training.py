@@ -92,7 +92,7 @@ def build_flags(recipe: Recipe) -> Flags:
     image_options(flags)
     option("--output", "--output-dir", dest="output", type=Path, default=Path("output/train"), help="holds the runs")
     option("--experiment", default="", help="name of the run's folder instead of <time>-<model>-<size>")
-    option("--weights", "--initial-checkpoint", dest="weights", type=Path, help="weights to start from or to test")
+    option("--weights", "--initial-checkpoint", dest="weights", type=Path, help="file or name in the store")
     flags.without_effect(*WITHOUT_EFFECT)
     add_arguments(flags, exclude={"--data-path", "--output-dir", "--epochs", "--weights"})
     flags.set_defaults(seed=42)

@@ -33,7 +33,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="name that timm.create_model takes")
     parser.add_argument("--kwargs", nargs="*", default=[], metavar="KEY=VALUE", help="arguments of the network")
-    parser.add_argument("--weights", help="checkpoint of the trained network")
+    parser.add_argument("--weights", help="weights of the trained network: a file, or a name in the store")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--input-shape", type=int, nargs="+", help="shape of a random input")
     given.add_argument("--input", help=".npy file with a batch of real input")

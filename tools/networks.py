@@ -30,7 +30,7 @@ def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
         UserError: unknown network, or arguments that it refuses.
     """
     register_all()
-    if not timm.is_model(name) or paper_of(name) not in PAPERS:
+    if not timm.is_model(name) or paper_of(name) not in (*PAPERS, "common"):  # the plain MS-ResNets are in common
         papers = ", ".join(PAPERS)
         raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing one of {papers} lists them")
     parsed = dict(map(key_value, arguments))

@@ -1,6 +1,7 @@
 """Files of weights and checkpoints: written whole or not at all, read without ever running what is in them."""
 
 import argparse
+import io
 import json
 import pickle
 import re
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.files import atomic_path
+from common.weights import locate
 
 FORMAT = "spiking-papers checkpoint"
 VERSION = 1
@@ -75,7 +77,7 @@ def load_checkpoint(path: str | Path, metadata: Mapping[str, object] | None = No
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load the weights in a file that `read_weights` accepts into `model`, every key or none.
+    """Load the weights that `read_weights` finds by a path or a name into `model`, every key or none.
 
     Raises:
         UserError: the file is missing, damaged or holds something else, or its weights do not fit `model`.
@@ -84,20 +86,32 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU.
-
-    Accepts safetensors and torch files; a bare state dict or one under "model", "state_dict" or "net"; with or
-    without the `module.` that a parallel wrapper puts before every key.
+    """The state dict in a file, on the CPU; `path` may be the name of weights in the store of `common.weights`.
 
     Raises:
         UserError: the file is missing, damaged or holds something else.
     """
-    state = read_file(path)
+    return state_of(read_file(locate(path)), path)
+
+
+def state_of(state: object, path: str | Path) -> dict[str, Tensor]:
+    """The state dict in what `read_file` returned for `path`.
+
+    It may be bare or under "model", "state_dict" or "net", with or without the `module.` that a parallel wrapper puts
+    before every key.
+
+    Raises:
+        UserError: there is none.
+    """
     for wrapper in ("model", "state_dict", "net"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
             break
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
+    ):
         raise UserError(f"{path} holds no weights; expected a state dict, bare or under model, state_dict or net")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
@@ -131,23 +145,26 @@ def _listing(what: str, names: list[str], shown: int = 3) -> str:
     return f"{len(names)} {what} ({', '.join(names[:shown])}{', ...' if len(names) > shown else ''})"
 
 
-def read_file(path: str | Path) -> object:
+def read_file(path: str | Path, content: bytes | None = None) -> object:
     """Content of a torch or safetensors file, tensors on the CPU.
+
+    `content` are the bytes of the file where they were read before, to be hashed: the same bytes are loaded then.
 
     Raises:
         UserError: the file is missing, damaged or holds something else than tensors and plain values.
     """
     path = Path(path)
-    if not path.is_file():
+    if content is None and not path.is_file():
         raise UserError(f"there is no file {path}; check the path, or start a new run without --resume or --weights")
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+            return safetensors.torch.load_file(path) if content is None else safetensors.torch.load(content)
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # noise bytes, which the error tells better
-            return torch.load(path, map_location="cpu", weights_only=True)
+            source = path if content is None else io.BytesIO(content)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        if refused := re.search(r"GLOBAL ((?:\w+\.)+\w+)", str(error)):
+        if refused := re.search(r"GLOBAL ((?:\w+\.)*\w+)", str(error)):
             raise UserError(
                 f"{path} holds code ({refused[1]}), which is never run here; use a file with tensors only"
             ) from error

@@ -115,7 +115,7 @@ def parse(preset: Preset, arguments: Sequence[str] | None = None, *, testing: bo
     option("-j", "--workers", type=int, default=preset.workers, help="loader processes, at most one per core")
     add_network_flags(parser, preset)
     if testing:
-        option("-weights", "--weights", type=Path, required=True, help="file to test")
+        option("-weights", "--weights", type=Path, required=True, help="file to test, or a name in the store")
         add_arguments(parser, exclude={"--weights", "--epochs", "--resume", "--eval", "--test-only", "--amp"})
         parser.set_defaults(eval=True)
     else:

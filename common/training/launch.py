@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser, exclude: Collection[str] = ()
     option("--epochs", type=int, help="number of epochs")
     option("--tiny", action="store_true", help="built-in tiny data and sizes that finish on a laptop CPU")
     option("--eval", "--test-only", dest="eval", action="store_true", help="evaluate --weights and stop")
-    option("--weights", type=Path, help="weights to start from or to evaluate")
+    option("--weights", type=Path, help="weights to start from or to evaluate: a file, or a name in the store")
     option("--amp", action=argparse.BooleanOptionalAction, default=False, help="mixed precision")
     option("--local-rank", "--local_rank", dest="local_rank", type=int, default=-1, help="given by the launcher")
 

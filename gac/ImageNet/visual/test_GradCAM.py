@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("picture", type=Path, help="an image file")
-    option("--weights", type=Path, required=True, help="weights of the network")
+    option("--weights", type=Path, required=True, help="weights of the network: a file, or a name in the store")
     option("--num-classes", type=int, default=1000, help="classes of the network (default: %(default)s)")
     option("--layer", default="conv5_x", help="module whose output is looked at (default: %(default)s)")
     option("--target", type=int, help="class, by default the predicted one")

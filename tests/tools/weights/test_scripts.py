@@ -1,0 +1,41 @@
+"""What was imported is found by the scripts under its name."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from common.training import run
+from gac import cifar_training
+from tools.networks import PAPERS
+
+ROOT = Path(__file__).parents[3]
+ENTRY = """
+[gac.ours]
+status = "unpublished"
+model = "gac_ms_resnet18_cifar"
+create = { T = 2, num_classes = 10, width = 2 }
+"""
+
+
+def call(monkeypatch, script, *arguments):
+    words = ("--tiny", "--width", 2, "--dataset", "cifar10", "--device", "cpu", *arguments)
+    monkeypatch.setattr(sys, "argv", ["script", *map(str, words)])
+    run(script)
+
+
+def test_weights_are_trained_imported_and_tested_by_name(tool, lock, tmp_path, monkeypatch, capsys):
+    lock(ENTRY)
+    monkeypatch.setattr(cifar_training, "TINY_SET", {"per_class": 1, "test_per_class": 1})
+    monkeypatch.chdir(tmp_path)
+    call(monkeypatch, cifar_training.main, "--epochs", 1, "--output-dir", "out")
+    tool("import", "ours", "out/CIFAR10_T=2.pth")
+    call(monkeypatch, partial(cifar_training.main, testing=True), "--weights", "ours")
+    assert "Test acc=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_no_paper_opens_weights_by_another_way(paper):
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / paper).rglob("*.py")]
+    assert not any("torch.load(" in source or "safetensors" in source for source in sources)
