@@ -1,46 +1,71 @@
-"""What this installation is, which neuron backend serves which tensors, what reads events, and why not something else.
+"""What this installation is and what it lacks: packages, neuron backends, readers, launcher, data sets, weights.
 
     python tools/doctor.py
+    python tools/doctor.py --quick     starts no processes
     python tools/doctor.py --json
 
-SNN_BACKEND is obeyed as everywhere.
+Problems come last, each with its remedy, and make the exit status 1; what is merely absent (a GPU, CuPy, data sets,
+weights) is reported and is no problem. SNN_BACKEND is obeyed as everywhere.
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
+import sys
+import tempfile
+import time
 from importlib import metadata
+from pathlib import Path
 
 import torch
+from packaging.requirements import Requirement
 
 from common.errors import UserError
 from common.events import compiled
-from common.kernels import dispatch
+from common.kernels import cuda, dispatch
 from common.training import run
+from common.weights import store_folder
+from tools.data_sets import DATA_SETS
+from tools.weights.store import names_in_store
 
-PACKAGES = ("torch", "torchvision", "timm", "spikingjelly", "numpy")
+DISTRIBUTION = "spiking-papers"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+ROOT = Path(__file__).resolve().parent.parent
+HELLO = """
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+total = torch.ones(1)
+dist.all_reduce(total)
+dist.destroy_process_group()
+assert total == 2
+"""
+"""What two launched processes run."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the report."""
+    """Print the report; exit with status 1 if it names problems."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quick", action="store_true", help="do not try the launcher")
     options = parser.parse_args(arguments)
-    report = examine()
+    report = examine(quick=options.quick)
     print(json.dumps(report, indent=2) if options.json else readable(report))
+    if report["problems"]:
+        raise SystemExit(1)
 
 
-def examine() -> dict:
-    """The report as nested dictionaries of text.
+def examine(*, quick: bool) -> dict[str, dict[str, str]]:
+    """The report as nested dictionaries of text, "problems" the last.
 
     Raises:
         UserError: SNN_BACKEND names no backend.
     """
-    backend = dispatch.wanted()
-    return {
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+    report = {
+        "versions": {"python": platform.python_version()} | versions(),
         "processor": {
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": str(os.cpu_count()),
@@ -49,20 +74,34 @@ def examine() -> dict:
         "cuda": {
             "torch is built for": torch.version.cuda or "no CUDA",
             "devices": ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none",
+            "CuPy": cuda.missing() or "launches kernels",
         },
-        "neuron backend": {"wanted": backend},
+        "neuron backend": {"wanted": dispatch.wanted()},
         "neurons on CPU tensors": neurons("cpu"),
         "neurons on CUDA tensors": neurons("cuda"),
         "events": events(),
+        "launcher": {"two processes": "not tried" if quick else launcher()},
+        "data sets": data_sets(),
+        "weights": weights(),
     }
+    return report | {"problems": problems(report)}
 
 
-def version(package: str) -> str:
-    """Installed version of a package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "absent: run `pip install -r requirements.txt`"
+def versions() -> dict[str, str]:
+    """What is installed of each package that this project requires, and whether it is too old or missing."""
+    found = {}
+    for requirement in map(Requirement, metadata.requires(DISTRIBUTION) or ()):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            found[requirement.name] = f"MISSING: {requirement} is needed, run `pip install -r requirements.txt`"
+            continue
+        fits = requirement.specifier.contains(version, prereleases=True)
+        remedy = f" TOO OLD: {requirement} is needed, run `pip install -r requirements.txt`"
+        found[requirement.name] = version + remedy * (not fits)
+    return found
 
 
 def neurons(device_type: str) -> dict[str, str]:
@@ -88,12 +127,60 @@ def events() -> dict[str, str]:
     return {"readers and frames": "compiled"}
 
 
-def readable(report: dict) -> str:
+def launcher() -> str:
+    """Whether two processes of `torch.distributed.run` find each other and add up their numbers."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "hello.py"
+        script.write_text(HELLO)
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        except subprocess.TimeoutExpired:
+            return "FAILED: no answer in 120 s; a firewall may keep processes of this machine apart"
+    if done.returncode:
+        causes = [line for line in done.stderr.splitlines() if "Error: " in line]
+        return f"FAILED: {causes[0].strip() if causes else f'exit status {done.returncode}'}"
+    return f"work together, {time.monotonic() - begin:.0f} s to start"
+
+
+def data_sets() -> dict[str, str]:
+    """Which data sets lie where the papers' scripts look for them."""
+    return {
+        name: f"something in {data.home}" if (ROOT / data.home).is_dir() else f"not in {data.home}"
+        for name, data in DATA_SETS.items()
+    }
+
+
+def weights() -> dict[str, str]:
+    """Which published weights are in the store."""
+    return {"in " + str(store_folder()): ", ".join(names_in_store()) or "none; `python tools/fetch_weights.py list`"}
+
+
+def problems(report: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Every entry of the report that something documented cannot work with, and a slow CPU backend."""
+    marks = ("MISSING", "TOO OLD", "FAILED", "none: ")
+    found = {
+        f"{heading}, {name}": text
+        for heading, entries in report.items()
+        for name, text in entries.items()
+        if any(mark in text for mark in marks) and heading != "neurons on CUDA tensors"
+    }
+    if torch.cuda.is_available() and cuda.missing():
+        found["CUDA without its kernels, slow"] = cuda.missing()
+    if report["neuron backend"]["wanted"] == "auto" and "not cpu" in report["neurons on CPU tensors"]:
+        found["CPU without its kernels, slow"] = report["neurons on CPU tensors"]["not cpu"]
+    if "not compiled" in report["events"]:
+        found["events without compiled code, slow"] = report["events"]["not compiled"]
+    return found
+
+
+def readable(report: dict[str, dict[str, str]]) -> str:
     """The report as aligned lines under headings."""
     lines = []
     for heading, entries in report.items():
-        width = max(map(len, entries))
-        lines += [heading, *(f"  {name:{width}}  {text}" for name, text in entries.items())]
+        width = max(map(len, entries), default=0)
+        lines += [heading, *(f"  {name:{width}}  {text}" for name, text in (entries or {"none": ""}).items())]
     return "\n".join(lines)
 
 

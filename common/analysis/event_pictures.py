@@ -21,6 +21,36 @@ def to_rgb(frame: np.ndarray) -> np.ndarray:
     return np.stack([np.zeros_like(scaled[0]), scaled[0], scaled[1]], axis=-1)
 
 
+def save_gif(frames: np.ndarray, path: str | Path, *, milliseconds: int = 120, zoom: int = 1) -> Path:
+    """Write an animation that repeats for ever, atomically, and return its path.
+
+    Equal frames in a row are stored once and shown longer.
+
+    Args:
+        frames: event counts `[T, 2, H, W]`, each frame drawn by `to_rgb`, or pictures `[T, H, W, 3]` of uint8.
+        path: the file, which ends in `.gif`.
+        milliseconds: how long a frame is shown; the format counts in steps of 10.
+        zoom: draw each pixel as a square of so many pixels a side.
+
+    Raises:
+        UserError: frames of another shape, or none; or a file that is not called `.gif`.
+    """
+    frames, path = np.asarray(frames), Path(path)
+    if frames.ndim == 4 and frames.shape[1] == 2:
+        frames = np.stack([to_rgb(frame) for frame in frames]) if len(frames) else frames
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise UserError(
+            f"cannot animate a {frames.dtype} array of shape {list(frames.shape)}: "
+            "expected event frames [T, 2, H, W] or uint8 pictures [T, H, W, 3]"
+        )
+    if path.suffix.lower() != ".gif":
+        raise UserError(f"{path}: an animation is written as GIF; choose a name that ends in .gif")
+    first, *rest = (Image.fromarray(picture.repeat(zoom, 0).repeat(zoom, 1)) for picture in frames)
+    with atomic_path(path) as temporary:
+        first.save(temporary, save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    return path
+
+
 def save_as_pic(x: np.ndarray, save_pic_to: str | Path = "./", pic_first_name: str = "pic") -> list[Path]:
     """Write each frame of `x` `[T, 2, H, W]` to `<save_pic_to>/<pic_first_name>_<t>.png` and return the paths."""
     x = np.asarray(x)

@@ -4,13 +4,12 @@
     <root>/frames_number_<T>_split_by_<number|time>/[train|test/]<class>/<recording>.npz     key frames, [T, 2, H, W]
     <root>/dataset.json                                                              what was converted from what
 
-Frames of a sensor that was shrunk k times go to `..._downsample_<k>`. A hidden `.<folder>.unfinished` marks
-frames that an interrupted run has yet to finish.
+Frames of a sensor that was shrunk k times go to `..._downsample_<k>`. `<root>/.done/<folder>.json` tells a complete
+folder from one that an interrupted run left behind; see `common.datasets.stages`.
 """
 
 import multiprocessing
 import os
-import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterable
@@ -23,10 +22,11 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from common.datasets import stages
 from common.errors import UserError
 from common.events.event import pack
 from common.events.frames import SPLITS, downsample
-from common.files import atomic_path, make_folder
+from common.files import atomic_path
 
 EVENTS = "events_np"
 
@@ -101,7 +101,7 @@ def make_frames(
 ) -> Path:
     """Make the frames of every recording in `<root>/events_np` and return their folder.
 
-    A folder that is complete is left alone, one that an interrupted run left behind is finished.
+    A folder that is complete is left alone, one in which frames are missing is completed.
 
     Args:
         root: the folder of the converted data set.
@@ -115,16 +115,21 @@ def make_frames(
         UserError: a damaged recording, events outside the sensor, or a folder that cannot be written.
     """
     folder = root / frames_folder(T, split_by, factor)
-    unfinished = root / f".{folder.name}.unfinished"
-    if folder.is_dir() and not unfinished.exists():
+    made = _names(folder)
+    if stages.is_complete(root, folder.name, made):
         return folder
-    make_folder(unfinished)
-    make_folder(folder)
-    todo = [name for name in recordings_below(root / EVENTS) if not (folder / name).exists()]
+    wanted = _names(root / EVENTS)
+    todo = sorted(set(wanted) - set(made))
+    if todo:
+        stages.begin(root, folder.name, wanted)
     job = partial(_write_frames, root / EVENTS, folder, T, split_by, factor, sensor_size)
     run(job, todo, workers, f"frames T={T}")
-    shutil.rmtree(unfinished, ignore_errors=True)  # another process may have been as fast
+    stages.mark(root, folder.name, _names(folder))
     return folder
+
+
+def _names(folder: Path) -> list[str]:
+    return [name.as_posix() for name in recordings_below(folder)]
 
 
 def run(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | None, title: str) -> list[Result]:
@@ -154,7 +159,7 @@ def _end_with_parent() -> None:
 
 
 def _write_frames(
-    events: Path, frames: Path, T: int, split_by: str, factor: int, sensor_size: tuple[int, int], name: Path
+    events: Path, frames: Path, T: int, split_by: str, factor: int, sensor_size: tuple[int, int], name: str
 ) -> None:
     height, width = (-(-side // factor) for side in sensor_size)
     recording = load_events(events / name)

@@ -1,16 +1,22 @@
 """CIFAR10-DVS as MA-SNN uses it: `.mat` or `.aedat` recordings, the last hundred of each class to test."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 
+from common import archives
+from common.datasets import stages
 from common.datasets.cifar10_dvs import CIFAR10DVS
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.aedat import read_aedat2
 from common.events.matlab import read_matlab
+from common.files import make_folder
 
+RECORDINGS = "recordings"
+"""The stage of `unpack`."""
 _CLOCK = 1 << 32
 """Microseconds after which the clock of an AEDAT 2.0 recording starts again."""
 
@@ -39,14 +45,53 @@ class CIFAR10DVSMat(EventWindows):
         if not found:
             raise UserError(
                 f"{root}: no {part} recordings; expected <class>/<number>.mat or "
-                f"<class>/cifar10_<class>_<number>.aedat; fetch the archives from {cls.url} and unpack them there"
+                f"<class>/cifar10_<class>_<number>.aedat; fetch the zips from {cls.url} and run: "
+                f"python tools/convert_dataset.py prepare {cls.name} --source FOLDER_WITH_THE_ZIPS --output {root}"
             )
         return found
 
     def read(self, path: Path) -> tuple[np.ndarray, int]:
         """Events and label."""
-        events = read_matlab(path) if path.suffix == ".mat" else read_aedat_as_matlab(path)
-        return events, self.classes.index(path.parent.name)
+        return read_events(path), self.classes.index(path.parent.name)
+
+
+def unpack(source: Path, root: Path) -> None:
+    """Unpack the zips in `source` to `<root>/<class>/*.aedat`.
+
+    Nothing is converted: recordings as MATLAB files take three times the room and hold the same events. Recordings
+    that are there are kept, so that an interrupted call is continued by the next.
+
+    Raises:
+        UserError: no zips in `source`, one of them damaged, or with recordings outside class folders.
+    """
+    zips = sorted(source.glob(CIFAR10DVS.archives))
+    if not zips:
+        raise UserError(f"{source}: expected {CIFAR10DVS.archives}, found none; fetch them from {CIFAR10DVS.url}")
+    complete = {stages.UNPACKED: [archive.name for archive in zips], RECORDINGS: names(root)}
+    if not all(stages.is_complete(root, stage, files) for stage, files in complete.items()):
+        for archive in zips:
+            _unpack(archive, root)
+        stages.mark(root, stages.UNPACKED, complete[stages.UNPACKED])
+        stages.mark(root, RECORDINGS, names(root))
+    shutil.rmtree(root / stages.UNPACKING, ignore_errors=True)
+
+
+def _unpack(archive: Path, root: Path) -> None:
+    content = archives.extract(archive, root / stages.UNPACKING / archive.stem, suffixes=(".aedat",))
+    for path in sorted(content.rglob("*.aedat")):
+        if path.parent == content:
+            raise UserError(f"{archive}: {path.name} is in no class folder; fetch the archive again")
+        path.replace(make_folder(root / path.parent.name) / path.name)
+
+
+def names(root: Path) -> list[str]:
+    """`<class>/<file>` of every recording in `root`."""
+    return [path.relative_to(root).as_posix() for folder in class_folders(root) for path in _numbered(folder).values()]
+
+
+def read_events(path: Path) -> np.ndarray:
+    """The events [N] of a `.mat` or `.aedat` recording."""
+    return read_matlab(path) if path.suffix == ".mat" else read_aedat_as_matlab(path)
 
 
 def class_folders(root: Path) -> list[Path]:

@@ -1,11 +1,10 @@
 """DVS128-Gait: people walking past a DVS128, as text files, converted once to NumPy arrays."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from common.datasets import cache
+from common.datasets import cache, stages
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.event import EVENT
@@ -52,17 +51,24 @@ class DVSGait(EventWindows):
         return int(events["t"][0]) if len(events) else 0
 
 
-def convert(root: Path, workers: int | None = None) -> None:
-    """Write each text file `<root>/{train,test}/<label>/*` as an array of dtype `EVENT` below `<root>/npy`.
+def convert(source: Path, root: Path | None = None, workers: int | None = None) -> None:
+    """Write each text file `<source>/{train,test}/<label>/*` as an array of dtype `EVENT` below `<root>/npy`.
 
-    Recordings that are there are kept, so that an interrupted call is continued by the next.
+    Recordings that are there are kept, so that an interrupted call is continued by the next. `root` is `source` unless
+    given.
 
     Raises:
         UserError: a damaged recording, or a label folder whose name is not a number from 0 to 20.
     """
-    texts = [path for part in ("train", "test") for path, _ in labelled(root / part)]
-    todo = [path for path in texts if not _converted(root, path).exists()]
-    cache.run(partial(_write_npy, root), todo, workers, "DVSGait text")
+    root = root or source
+    texts = [path for part in ("train", "test") for path, _ in labelled(source / part)]
+    arrays = {path.relative_to(source).with_name(f"{path.name}.npy"): path for path in texts}
+    todo = [(path, root / CONVERTED / name) for name, path in arrays.items() if not (root / CONVERTED / name).exists()]
+    if todo:
+        stages.begin(root, CONVERTED, map(Path.as_posix, arrays))
+    cache.run(_write_npy, todo, workers, "DVSGait text")
+    if texts:
+        stages.mark(root, CONVERTED, map(Path.as_posix, arrays))
 
 
 def labelled(folder: Path) -> list[tuple[Path, int]]:
@@ -95,11 +101,7 @@ def load_events(path: Path) -> np.ndarray:
     return events
 
 
-def _converted(root: Path, text: Path) -> Path:
-    name = text.relative_to(root)
-    return root / CONVERTED / name.with_name(f"{name.name}.npy")
-
-
-def _write_npy(root: Path, text: Path) -> None:
-    with atomic_path(_converted(root, text)) as temporary:
+def _write_npy(job: tuple[Path, Path]) -> None:
+    text, output = job
+    with atomic_path(output) as temporary:
         np.save(temporary, read_text(text))

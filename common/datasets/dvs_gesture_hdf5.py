@@ -1,12 +1,13 @@
 """DVS128 Gesture as MA-SNN uses it: one HDF5 file per gesture, users 1 to 23 to train and 24 to 29 to test."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 
 from common import archives
-from common.datasets import cache
+from common.datasets import cache, stages
 from common.datasets.dvs128_gesture import DVS128Gesture, label_file
 from common.datasets.event_frames import Recording, raw_files
 from common.datasets.event_windows import EventWindows
@@ -14,10 +15,13 @@ from common.errors import UserError
 from common.events.aedat import read_aedat3
 from common.events.hdf5 import read_hdf5, write_hdf5
 from common.events.slicing import cut_by_labels, read_labels
+from common.files import atomic_path
 
 LAST_TRAIN_USER = 23
 ROWS = 12
 """Gestures per recording: file i (from 0) takes the numbers 12 i + 1 to 12 i + 12."""
+GESTURES = "gestures"
+"""The stage of a conversion, and with `.json` the file that says which recording each gesture was cut from."""
 EXPECTED = {"train": (98, 1175), "test": (24, 288)}
 """(recordings, gestures) of the published set."""
 
@@ -55,8 +59,9 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
     """Turn `DvsGesture.tar.gz`, or a folder of its recordings, into the files that `DVSGestureHDF5` reads.
 
     The archive is unpacked to `<root>/DvsGesture`. Files that exist are kept, so that an interrupted call is continued
-    by the next; each is written whole or not at all. Recordings are numbered in the order of their names; a 13th
-    gesture of one would share its number with the first of the next recording and gives way to it.
+    by the next; each is written whole or not at all. `<root>/gestures.json` says what each was cut from. Recordings are
+    numbered in the order of their names; a 13th gesture of one would share its number with the first of the next
+    recording and gives way to it.
 
     Args:
         source: `DvsGesture.tar.gz` or a folder of `userNN_*.aedat` recordings with their `_labels.csv`.
@@ -70,7 +75,8 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
         UserError: no recordings, one of them damaged, or without its labels.
     """
     if source.is_file():
-        source = archives.extract(source, root / "DvsGesture", suffixes=(".aedat", "_labels.csv"))
+        archive, source = source, archives.extract(source, root / "DvsGesture", suffixes=(".aedat", "_labels.csv"))
+        stages.mark(root, stages.UNPACKED, [archive.name])
     recordings = raw_files(source, (".aedat",)) if source.is_dir() else []
     if not recordings:
         raise UserError(
@@ -84,7 +90,11 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
         for path, rows in found.items()
         if not all(output.exists() for output in rows.values())
     ]
+    names = _describe(root, outputs)
+    if jobs:
+        stages.begin(root, GESTURES, names)
     cache.run(_write_gestures, jobs, workers, "DVS Gesture")
+    stages.mark(root, GESTURES, names)
     if not DVS128Gesture.is_published_set(Recording(path, ()) for path in recordings):
         return []
     found = {part: (len(paths), sum(map(len, outputs[part].values()))) for part, paths in parts.items()}
@@ -121,6 +131,35 @@ def _outputs(recordings: list[Path], folder: Path, part: str) -> dict[Path, dict
     for number, (path, row) in owner.items():
         outputs[path][row] = folder / f"DVS-Gesture-{part}{number}.hdf5"
     return outputs
+
+
+def recordings_of(root: Path) -> dict[str, str]:
+    """{`train/DVS-Gesture-train1.hdf5`: the recording it was cut from}; empty if the files came without this list.
+
+    Raises:
+        UserError: the list is damaged.
+    """
+    path = root / f"{GESTURES}.json"
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the conversion again") from error
+
+
+def _describe(root: Path, outputs: dict[str, dict[Path, dict[int, Path]]]) -> list[str]:
+    """Write the list of `recordings_of` and return the names of the gestures in it."""
+    found = {
+        output.relative_to(root).as_posix(): path.stem
+        for recordings in outputs.values()
+        for path, rows in recordings.items()
+        for output in rows.values()
+    }
+    if recordings_of(root) != found:
+        with atomic_path(root / f"{GESTURES}.json") as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n")
+    return list(found)
 
 
 def _write_gestures(job: tuple[Path, dict[int, Path]]) -> None:

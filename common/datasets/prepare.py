@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import archives
-from common.datasets import cache
+from common.datasets import cache, stages
 from common.datasets.cifar10_dvs import CIFAR10DVS
 from common.datasets.dvs128_gesture import DVS128Gesture
 from common.datasets.event_frames import FACTS, EventFrames, Recording, facts, raw_files
@@ -72,13 +72,22 @@ def prepare(
     known = facts(output)
     if known.get("source", fingerprint) != fingerprint:
         raise UserError(f"{output}: was converted from other files than {source}; delete it or choose another one")
-    if "classes" not in known:
+    stages.remove_leftovers(output)
+    if not _events_complete(known, output, frames):
         known = _convert_events(cls, inputs, source, output, fingerprint, workers, strict)
     if strict and known["problems"]:
         raise UserError("; ".join(known["problems"]))
-    _remove_leftovers(output / frames)
+    shutil.rmtree(output / stages.UNPACKING, ignore_errors=True)
     cls(output, True, T, split_by, downsample=downsample, workers=workers)
     return Prepared(output, known["problems"])
+
+
+def _events_complete(known: dict, output: Path, frames: str) -> bool:
+    """Whether all events are there; they may be deleted once the wanted frames are made."""
+    events = output / cache.EVENTS
+    if "classes" not in known or not (events.is_dir() or (output / frames).is_dir()):
+        return False
+    return not events.is_dir() or len(cache.recordings_below(events)) >= known["recordings"]
 
 
 def _inputs(cls: type[EventFrames], source: Path) -> list[Path]:
@@ -110,10 +119,11 @@ def _convert_events(
     strict: bool,
 ) -> dict:
     """Fill `events_np` and return the facts that go to `dataset.json`; its classes are written last."""
-    unpacked, events = output / ".extract", output / cache.EVENTS
+    unpacked, events = output / stages.UNPACKING, output / cache.EVENTS
     if not inputs[0].name.endswith(cls.suffixes):
         for archive in inputs:
             archives.extract(archive, unpacked / archive.name.partition(".")[0], suffixes=cls.suffixes)
+        stages.mark(output, stages.UNPACKED, [archive.name for archive in inputs])
         source = unpacked
     recordings = cls.recordings(source)
     outputs = _outputs(cls, recordings, source)
@@ -123,15 +133,14 @@ def _convert_events(
         raise UserError("; ".join(problems))
     known = {"dataset": cls.name, "source": fingerprint}
     _write_facts(output, known)
-    _remove_leftovers(events)
     todo = [one for one in recordings if not all((events / name).exists() for name in one.outputs)]
     cache.run(partial(cls.convert, events), todo, workers, "events")
     known["classes"] = sorted({name.split("/")[-2] for name in outputs})
     known["recordings"] = len(outputs)
     known["sensor_size"] = _sensor_size(cls, events, outputs, workers, published)
     known["problems"] = problems
+    stages.mark(output, cache.EVENTS, outputs)
     _write_facts(output, known)
-    shutil.rmtree(unpacked, ignore_errors=True)
     return known
 
 
@@ -168,12 +177,6 @@ def _sensor_size(
 def _extent(path: Path) -> tuple[int, int]:
     recording = cache.load_events(path)
     return int(recording["y"].max(initial=0)) + 1, int(recording["x"].max(initial=0)) + 1
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed run left behind."""
-    for leftover in folder.rglob(".*.npz"):
-        leftover.unlink()
 
 
 def _write_facts(output: Path, known: dict) -> None:

@@ -4,7 +4,7 @@ from functools import partial
 
 import ma_snn  # noqa: F401  registers the networks with timm
 from common.training import run
-from common.training.imagenet import Preset, main
+from common.training.imagenet import TINY, Preset, main
 from ma_snn.Att_Res_SNN.conf import global_settings as settings
 
 PRESET = Preset(
@@ -14,6 +14,7 @@ PRESET = Preset(
     batch_size=100,
     workers=16,
     find_unused_parameters=True,
+    tiny=TINY | {"img_size": 64, "epochs": 16},  # its 7 x 7 stem leaves nothing of smaller images
     flags=("-warm", "--end_early"),
     checkpoint_path=settings.CHECKPOINT_PATH,
     log_dir=settings.LOG_DIR,

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from common.analysis import figures
-from common.analysis.event_pictures import save_as_pic, save_every_frame_of_an_entire_DVS_dataset, to_rgb
+from common.analysis.event_pictures import save_as_pic, save_every_frame_of_an_entire_DVS_dataset, save_gif, to_rgb
 from common.errors import UserError
 
 
@@ -33,6 +33,30 @@ def test_wrong_shape_is_refused(tmp_path):
 def test_unknown_data_set_is_named(tmp_path):
     with pytest.raises(UserError, match="unknown data set 'MNIST'"):
         save_every_frame_of_an_entire_DVS_dataset("MNIST", tmp_path, 4)
+
+
+def test_an_animation_has_a_frame_per_time_step(tmp_path):
+    frames = np.zeros((3, 2, 5, 7))
+    frames[range(3), 1, range(3), 0] = 1
+    picture = Image.open(save_gif(frames, tmp_path / "sample.gif", zoom=2))
+    assert (picture.n_frames, picture.size, picture.info["loop"]) == (3, (14, 10), 0)
+
+
+def test_an_animation_is_made_of_pictures_too(tmp_path):
+    pictures = np.zeros((2, 4, 4, 3), np.uint8)
+    pictures[1] = 255
+    assert Image.open(save_gif(pictures, tmp_path / "sample.gif")).n_frames == 2
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 4, 4), (4, 4), (3, 3, 4, 4)])
+def test_what_is_no_animation_is_refused(tmp_path, shape):
+    with pytest.raises(UserError, match=r"expected event frames \[T, 2, H, W\] or uint8 pictures"):
+        save_gif(np.ones(shape), tmp_path / "sample.gif")
+
+
+def test_an_animation_is_called_gif(tmp_path):
+    with pytest.raises(UserError, match=r"sample\.png: an animation is written as GIF"):
+        save_gif(np.ones((1, 2, 4, 4)), tmp_path / "sample.png")
 
 
 def test_figures_are_written(tmp_path):

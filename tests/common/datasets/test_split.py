@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from common.datasets.split import first_split, load_split, make_split
+from common.datasets.split import first_split, load_split, make_split, read_split, save_split
 from common.errors import UserError
 from tests.common.events.conftest import FIXTURE
 
@@ -66,3 +66,22 @@ def test_the_first_nine_tenths_by_name_are_rounded_up():
 
 def test_names_are_ordered_as_text():
     assert first_split(NAMES)["b"]["test"] == ["8.npz", "9.npz"]
+
+
+def test_a_saved_split_is_read_back_with_its_rule(tmp_path):
+    saved = save_split(tmp_path / "split.json", first_split(NAMES), "by name")
+    assert read_split(tmp_path / "split.json") == saved
+
+
+def test_saving_the_same_split_again_changes_no_file(tmp_path):
+    path = tmp_path / "split.json"
+    save_split(path, first_split(NAMES), "by name")
+    before = path.stat().st_mtime_ns
+    save_split(path, first_split(NAMES), "by name")
+    assert path.stat().st_mtime_ns == before
+
+
+def test_another_split_is_not_overwritten(tmp_path):
+    load_split(tmp_path, NAMES, 1)
+    with pytest.raises(UserError, match=r"another split \(seed 1, 90% of each class train\), which is not overwritten"):
+        save_split(tmp_path / "split.json", first_split(NAMES), "by name")
