@@ -1,10 +1,18 @@
 import pytest
 
+from common.errors import UserError
 from spikingformer.published import curves
 from tools import plot_curves
 
 RUN = "cml_spikingformer_4_384_cifar10_400e"
 SUMMARY = "epoch,train_loss,eval_loss,eval_top1,eval_top5\n0,2.1,1.8,36.5,88.0\n1,2.0,1.5,46.5,92.0\n"
+LOG = "epoch,lr,train_loss,train_acc1,test_loss,test_acc1\n1,0.1,2.1,30,1.8,36.5\n2,0.1,2.0,40,1.5,46.5\n"
+HISTORY = {
+    "epoch": [0, 1],
+    "training loss": [2.1, 2.0],
+    "test loss": [1.8, 1.5],
+    "top-1 accuracy (%)": [36.5, 46.5],
+}
 
 
 @pytest.fixture
@@ -15,17 +23,19 @@ def summary(tmp_path):
 
 def test_own_and_published_curves_are_drawn(summary, tmp_path):
     output = tmp_path / "curves.png"
-    assert plot_curves.main([str(summary), "--run", RUN, "--output", str(output)]) == 0
+    plot_curves.main([str(summary), "--run", RUN, "--output", str(output)])
     assert output.read_bytes().startswith(b"\x89PNG")
 
 
-def test_columns_of_the_summary_are_the_panels(summary):
-    assert plot_curves.read_summary(summary) == {
-        "epoch": [0, 1],
-        "training loss": [2.1, 2.0],
-        "test loss": [1.8, 1.5],
-        "top-1 accuracy (%)": [36.5, 46.5],
-    }
+@pytest.mark.parametrize("content", [SUMMARY, LOG], ids=["summary.csv", "log.csv"])
+def test_both_kinds_of_table_give_the_same_curves(content, tmp_path):
+    (tmp_path / "table.csv").write_text(content)
+    assert plot_curves.read_history(tmp_path / "table.csv") == HISTORY
+
+
+def test_a_pretraining_has_a_training_loss_only(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,lr,train_loss,seconds\n1,0.1,2.1,9\n")
+    assert plot_curves.read_history(tmp_path / "log.csv") == {"epoch": [0], "training loss": [2.1]}
 
 
 @pytest.mark.parametrize("name", curves())
@@ -37,17 +47,27 @@ def test_best_published_accuracy_is_on_its_curve(name):
 
 
 def test_published_runs_are_listed(capsys):
-    assert plot_curves.main(["--list"]) == 0
+    plot_curves.main(["--list"])
     assert f"{RUN}: best top-1 95.97 % at epoch 397" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", ["epoch,train_loss\n0,1\n", SUMMARY.replace("2.1", "high"), SUMMARY + "2,3\n"])
-def test_a_summary_with_other_columns_or_values_is_named(content, tmp_path, capsys):
+@pytest.mark.parametrize("content", ["", "epoch,lr\n0,1\n", SUMMARY.replace("2.1", "high"), SUMMARY + "2,3\n"])
+def test_a_table_with_other_columns_or_values_is_named(content, tmp_path):
     (tmp_path / "summary.csv").write_text(content)
-    assert plot_curves.main([str(tmp_path / "summary.csv"), "--output", str(tmp_path / "curves.png")]) == 1
-    assert "summary.csv: cannot be read" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"summary\.csv: .*; name the"):
+        plot_curves.main([str(tmp_path / "summary.csv"), "--output", str(tmp_path / "curves.png")])
 
 
-def test_a_missing_summary_is_named(tmp_path, capsys):
-    assert plot_curves.main([str(tmp_path / "none.csv")]) == 1
-    assert "none.csv: cannot be read" in capsys.readouterr().err
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv: cannot be read"):
+        plot_curves.main([str(tmp_path / "none.csv")])
+
+
+def test_an_unknown_kind_of_picture_is_refused(summary):
+    with pytest.raises(UserError, match=r"curves\.xyz: .* ends in \.png"):
+        plot_curves.main([str(summary), "--output", "curves.xyz"])
+
+
+def test_nothing_to_draw_says_what_to_name():
+    with pytest.raises(UserError, match="nothing to draw: name a"):
+        plot_curves.main([])

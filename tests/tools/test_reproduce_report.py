@@ -1,0 +1,194 @@
+"""The report, on two small tables: what it counts, and what it says of given runs and tests."""
+
+import html.parser
+
+import pytest
+
+from common.analysis.operations import count_operations
+from common.errors import UserError
+from tools import reproduce
+from tools.reproduction import counts, evidence, report, runs
+from tools.reproduction.document import Grid, Heading, Picture, Text, markdown, web_page
+from tools.reproduction.tables import tables
+
+CHOSEN = ("gac.cifar10", "spikingformer.cifar10dvs")
+ROW = "output/gac.cifar10/ms-resnet18-t-6"
+JUNIT = """<testsuites><testsuite>
+<testcase classname="tests.gac.test_models" name="a"/>
+<testcase classname="tests.gac.test_models" name="b"><failure/></testcase>
+<testcase classname="tests.sma.test_models" name="c"><skipped/></testcase>
+</testsuite></testsuites>"""
+
+
+def make_report(folder, *arguments):
+    """Write a report that knows the chosen tables only; returns its Markdown."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "tables", lambda: {name: tables()[name] for name in CHOSEN})
+        reproduce.main(["report", "--output", str(folder), *map(str, arguments)])
+    return (folder / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Folder of a report without runs and tests."""
+    folder = tmp_path_factory.mktemp("report")
+    make_report(folder)
+    return folder
+
+
+@pytest.fixture
+def plain_text(plain):
+    """Its Markdown."""
+    return (plain / "report.md").read_text()
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a report and returns its Markdown."""
+    return lambda *arguments: make_report(tmp_path / "report", *arguments)
+
+
+def write_run(folder, accuracies):
+    """A log.csv as a run leaves it."""
+    folder.mkdir(parents=True)
+    lines = [f"{epoch},1.0,50,1.0,{accuracy}" for epoch, accuracy in enumerate(accuracies, 1)]
+    (folder / "log.csv").write_text("\n".join(["epoch,train_loss,train_acc1,test_loss,test_acc1", *lines]))
+
+
+class Links(html.parser.HTMLParser):
+    """Where the pictures of a page are, and how often its tables begin and end."""
+
+    def __init__(self):
+        super().__init__()
+        self.sources, self.open = [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.sources.append(dict(attributes)["src"])
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_file_with_its_pictures(plain):
+    page = Links()
+    page.feed((plain / "report.html").read_text())
+    assert page.open == []
+    assert len(page.sources) == 2
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+
+
+def test_pictures_of_the_markdown_lie_beside_it(plain, plain_text):
+    for name in ("operations.png", "curves-spikingformer.cifar10dvs.png"):
+        assert f"({name})" in plain_text
+        assert (plain / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_parameters_stand_beside_the_published_ones(plain_text):
+    assert "| gac.cifar10 | MS-ResNet18, T = 6 | 12.63 M | +0.03 % | 12,633,198 | equal | 12,633,198 |" in plain_text
+
+
+def test_no_accuracy_is_established_without_runs(plain_text):
+    assert "no accuracy is established by it" in plain_text
+
+
+def test_tests_that_were_not_run_are_not_counted(plain_text):
+    assert "The tests were not run in this report" in plain_text
+
+
+def test_layers_of_each_row_are_in_a_table(plain):
+    (layers,) = plain.glob("operations/gac.cifar10-ms-resnet18-t-6.csv")
+    assert layers.read_text().startswith("layer,kind,operations\nconv1,conv,")
+
+
+def test_unfinished_runs_are_compared_with_nothing(written, tmp_path):
+    write_run(tmp_path / ROW / "seed1000", [10, 90])
+    text = written("--runs", tmp_path / "output")
+    assert "| MS-ResNet18, T = 6, seed 1000 | 1000 | 2 of 250 | 90.00 | 90.00 (epoch 2) |" in text
+    assert "No run has all epochs of the recipe" in text
+
+
+def test_finished_runs_give_last_and_best_epoch_over_seeds(written, tmp_path):
+    write_run(tmp_path / ROW / "seed1", [10] * 248 + [96, 94])
+    write_run(tmp_path / ROW / "seed2", [10] * 248 + [97, 95])
+    text = written("--runs", tmp_path / "output")
+    assert "2 seeds, mean ± standard deviation; last epoch 94.50 ± 0.71 %, best epoch on the test set 96.50" in text
+    assert "published 96.46 % (from memory of the paper), best test epoch, as the original." in text
+
+
+def test_other_runs_are_shown_and_compared_with_nothing(written, tmp_path):
+    write_run(tmp_path / "mine", [10, 20])
+    text = written("--runs", tmp_path / "mine")
+    assert "These belong to no row of a table" in text
+    assert "(curves-other-runs.png)" in text
+
+
+def test_an_early_step_of_a_row_is_not_its_result(tmp_path):
+    folder = tmp_path / "sdt_v3.imagenet_large" / "83-m-best-setting" / "seed0"
+    write_run(folder / "tuned", [50])
+    write_run(folder / "kd", [60])
+    assert {run.row and run.last for run in runs.find_runs([tmp_path])} == {None, 60}
+
+
+def test_a_run_of_spikingformer_is_read_once(tmp_path):
+    write_run(tmp_path / "run", [10, 20])
+    (tmp_path / "run" / "summary.csv").write_text("epoch,train_loss,eval_loss,eval_top1\n0,1,1,10\n1,1,1,20\n")
+    assert [run.epochs for run in runs.find_runs([tmp_path])] == [2]
+
+
+def test_a_folder_without_runs_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no log\.csv or summary\.csv in it or below it; name the output folder"):
+        runs.find_runs([tmp_path])
+
+
+def test_outcomes_of_tests_are_counted_by_folder(written, tmp_path):
+    (tmp_path / "tests.xml").write_text(JUNIT)
+    text = written("--junit", tmp_path / "tests.xml")
+    assert "| gac | 1 | 1 | 0 |\n| sma | 0 | 0 | 1 |" in text
+
+
+def test_a_file_that_is_no_test_run_is_named(tmp_path):
+    (tmp_path / "tests.xml").write_text("no xml")
+    with pytest.raises(UserError, match=r"tests\.xml: cannot be read .*; write it with pytest --junit-xml="):
+        evidence.outcomes(tmp_path / "tests.xml")
+
+
+def test_every_fixture_is_counted():
+    files = list((evidence.ROOT / "tests" / "parity").glob("*/*.npz"))
+    assert len(evidence.fixtures()) == len(files)
+
+
+def test_a_narrow_network_is_no_parity_of_the_published_one():
+    rows = {row.model: row for table in tables().values() for row in table.rows}
+    assert evidence.status(rows["sdt_v3_173m"]) == "runs"  # its fixtures have other widths
+    assert evidence.status(rows["sdt_v3_10m"]) == "parity"
+
+
+def test_operations_from_shapes_are_those_of_a_real_run():
+    table = tables()["spikingformer.cifar10"]
+    row = table.rows[0]
+    layers = count_operations(counts.network(row, "cpu"), [counts.torch.randn(row.input)])
+    measured = {layer.name: (layer.kind, layer.operations) for layer in layers if layer.kind in counts.PRODUCTS}
+    assert {name: (kind, operations) for name, kind, operations in counts.operations(row)} == measured
+
+
+def test_only_first_convolution_and_head_of_spikingformer_get_real_numbers():
+    table = tables()["spikingformer.cifar10"]
+    share, number = counts.on_real_numbers(table, table.rows[0])
+    assert number == 2
+    assert 0 < share < 1e-3
+
+
+def test_text_is_escaped_in_html_and_pipes_in_markdown(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    document = [Heading("T", 1), Text("1 < 2 `x`"), Grid(["a"], [["b|c"]]), Picture(tmp_path / "a.png", '"q"')]
+    page = web_page(document)
+    assert "<p>1 &lt; 2 <code>x</code></p>" in page
+    assert '<img alt="&quot;q&quot;" src="data:image/png;base64,cGljdHVyZQ==">' in page
+    assert markdown(document) == '# T\n\n1 < 2 `x`\n\n| a |\n| --- |\n| b/c |\n\n!["q"](a.png)\n'
+
+
+def test_the_report_tells_its_environment(plain_text):
+    assert "| versions | torch |" in plain_text

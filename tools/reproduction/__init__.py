@@ -1,0 +1,1 @@
+"""What `tools/reproduce.py` is made of: the published tables, plans to run them, and the report."""

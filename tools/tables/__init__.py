@@ -1,0 +1,1 @@
+"""The published results, one TOML file per paper; `tools.reproduction.tables` reads them."""
