@@ -68,11 +68,11 @@ def multi_step_lif(x: Tensor, parameters: LIFParameters, time_dim: int = 0) -> T
     """Output of `T` steps of a LIF neuron, shape of `x`, e.g. `[T, B, C, H, W]` with `time_dim` 0."""
     if choose(x.device.type, x.dtype) == "torch":
         return reference.multi_step_lif(x, parameters, time_dim)[0]
-    return operators.neuron(x, *encode_lif(parameters), time_dim)
+    return operators.run_neuron(x, *encode_lif(parameters), time_dim)
 
 
 def integer_if(x: Tensor, parameters: IntegerParameters, time_dim: int | None = None) -> Tensor:
     """Output of the integer neuron, shape of `x`; integrates along `time_dim`, or treats `x` as a single step."""
     if choose(x.device.type, x.dtype) == "torch":
         return reference.integer_if(x, parameters, time_dim)[0]
-    return operators.neuron(x, *encode_integer(parameters), time_dim)
+    return operators.run_neuron(x, *encode_integer(parameters), time_dim)

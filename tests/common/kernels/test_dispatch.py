@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from common.errors import UserError
 from common.kernels import LIFParameters, cpu, cuda, dispatch, multi_step_lif, operators, use
@@ -136,6 +137,25 @@ def test_data_parallel_training_sees_the_same_gradients(tmp_path):
         torch.distributed.destroy_process_group()
     for ours, theirs in zip(parallel, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@compiled
+def test_eager_calls_go_past_the_operator(monkeypatch):
+    monkeypatch.setattr(operators, "neuron", None)
+    x = current((4, 3))
+    assert multi_step_lif(x, LIFParameters()).shape == x.shape
+
+
+@compiled
+def test_tensors_without_numbers_go_by_the_operator():
+    with FakeTensorMode():
+        assert multi_step_lif(torch.empty(4, 3), LIFParameters()).shape == (4, 3)
+
+
+@compiled
+def test_a_traced_graph_holds_the_operator():
+    traced = torch.jit.trace(lambda x: multi_step_lif(x, LIFParameters()), current((4, 3)))
+    assert "spiking_papers::neuron" in str(traced.graph)
 
 
 @compiled
