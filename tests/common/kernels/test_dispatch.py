@@ -153,6 +153,7 @@ def test_tensors_without_numbers_go_by_the_operator():
 
 
 @compiled
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated:FutureWarning")
 def test_a_traced_graph_holds_the_operator():
     traced = torch.jit.trace(lambda x: multi_step_lif(x, LIFParameters()), current((4, 3)))
     assert "spiking_papers::neuron" in str(traced.graph)
