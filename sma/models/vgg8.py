@@ -38,6 +38,7 @@ class VGG8(nn.Module):
     Args:
         variant: key of `VARIANTS`.
         T: time steps; the time attention is built for exactly this many.
+        attention: False leaves SMA out, which gives the plain VGG8.
         AZO, azo_version: attention ZoneOut in training and which of the paper's two versions of it.
         lightweight: use SMA-L.
         width: multiplies every channel and hidden width; the paper's is 1.
@@ -51,6 +52,7 @@ class VGG8(nn.Module):
         num_classes: int,
         in_chans: int = 2,
         *,
+        attention: bool = True,
         AZO: bool = True,
         azo_version: Literal["parallel", "loop"] = "parallel",
         lightweight: bool = False,
@@ -63,11 +65,11 @@ class VGG8(nn.Module):
         settings = VARIANTS[variant]
         c1, c2, c3, c4, h1, h2 = (round(width * n) for n in (64, 128, 256, 512, 2048, 1024))
         kind = SMA_L if lightweight else partial(SMA, RCR=settings.RCR)
-        attention = partial(kind, C_reduction=4, AZO=AZO, azo_version=azo_version, fourier=fourier)
+        sma = partial(kind, C_reduction=4, AZO=AZO, azo_version=azo_version, fourier=fourier)
         self.T, self.num_classes = T, num_classes
         self.block1 = plain_block(in_chans, c1, settings.bn_beside_conv)
-        self.block2 = attention_block(c1, c2, attention(c2, T))
-        self.block3 = attention_block(c2, c3, attention(c3, T))
+        self.block2 = attention_block(c1, c2, sma(c2, T)) if attention else plain_block(c1, c2)
+        self.block3 = attention_block(c2, c3, sma(c3, T)) if attention else plain_block(c2, c3)
         self.block4 = plain_block(c3, c4)
         self.block5 = plain_block(c4, c4)
         self.others = nn.Sequential(

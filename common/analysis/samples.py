@@ -1,0 +1,208 @@
+"""One sample for a figure or a network, from whatever it is kept in.
+
+| source                         | becomes                                                                            |
+|--------------------------------|------------------------------------------------------------------------------------|
+| .npy                           | the array: frames [T, C, H, W] or an image [C, H, W]; FILE:3 of a batch of them    |
+| .npz                           | frames of a converted data set, or its events cut into frames                      |
+| .aedat .bin .mat .txt .hdf5    | events of a raw recording cut into frames; AEDAT 2.0 is oriented as in CIFAR10-DVS |
+| .jpg .jpeg .png .bmp .webp     | the centre of a picture with ImageNet's normalisation                              |
+| tiny-dvs128:0 ...              | recording 0 of a built-in tiny data set cut into frames                            |
+| tiny-image:0                   | picture 0 of scikit-learn's handwritten digits                                     |
+"""
+
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torchvision.transforms import v2
+
+from common.analysis.event_pictures import to_rgb
+from common.datasets.cache import load_events, load_frames
+from common.datasets.imagenet import centre, load_rgb, to_tensor
+from common.datasets.prepare import DATASETS
+from common.datasets.tiny import recordings
+from common.datasets.tiny_images import paint_digit
+from common.errors import UserError
+from common.events.aedat import read_aedat2, read_aedat3
+from common.events.atis import read_atis
+from common.events.frames import SPLITS
+from common.events.hdf5 import read_hdf5
+from common.events.matlab import read_matlab
+from common.events.text import read_text
+
+TINY_PER_CLASS = 40
+"""Recordings of a tiny data set that can be asked for, per digit; those of `write_tiny` with its defaults."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How recordings and pictures become arrays.
+
+    A recording is cut into T frames by "number" or "time", and squares of `downsample` pixels a side are added up.
+    `sensor_size` (H, W) is by default that of the camera that the kind of file comes from. A picture is brought to
+    `size` x `size` pixels.
+    """
+
+    T: int = 16
+    split_by: str = "number"
+    downsample: int = 1
+    sensor_size: tuple[int, int] | None = None
+    size: int = 224
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One recording or image."""
+
+    name: str
+    values: Tensor
+    """Event counts `[T, 2, H, W]`, a normalised image `[3, H, W]`, or what an array file holds."""
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The sample to look at, uint8 `[H, W, 3]`: all frames together, the extremes of an image black and white."""
+        values = self.values.sum(0) if self.values.ndim == 4 else self.values
+        if len(values) == 2:
+            return to_rgb(values.numpy())
+        low, high = values.aminmax()
+        scaled = (values - low) / (high - low).clamp(min=1e-12)
+        return (255 * scaled).round().byte().expand(3, -1, -1).permute(1, 2, 0).numpy()
+
+
+def read_sample(source: str, reading: Reading = Reading()) -> Sample:
+    """The sample that `source` names, see the table above.
+
+    Raises:
+        UserError: there is no such file, kind of file or index, or events lie outside the sensor.
+    """
+    reference, index = split_reference(source)
+    if reference.startswith("tiny-"):
+        values = _read_tiny(reference, index or 0, reading)
+    else:
+        values = _read_file(Path(reference), index, reading)
+    name = Path(reference).stem
+    return Sample(name if index is None else f"{name}_{index}", values)
+
+
+def split_reference(source: str) -> tuple[str, int | None]:
+    """("batch.npy", 3) of the text "batch.npy:3", ("batch.npy", None) of "batch.npy"."""
+    found = re.fullmatch(r"(.+):(\d+)", source)
+    return (found[1], int(found[2])) if found else (source, None)
+
+
+def _read_tiny(reference: str, index: int, reading: Reading) -> Tensor:
+    name = reference.removeprefix("tiny-")
+    if name == "image":
+        return _picture(_tiny_picture(index, reading.size), reading.size)
+    if name not in DATASETS:
+        raise UserError(f"unknown tiny data {reference!r}; choose one of tiny-image, tiny-{', tiny-'.join(DATASETS)}")
+    if index >= 10 * TINY_PER_CLASS:
+        raise UserError(f"{reference} has no recording {index}; choose one from 0 to {10 * TINY_PER_CLASS - 1}")
+    size = DATASETS[name].sensor_size
+    *_, events = next(islice(recordings(10, TINY_PER_CLASS, size, np.random.default_rng(0)), index, None))
+    return _frames(reference, events, size, reading)
+
+
+def _tiny_picture(index: int, size: int) -> Image.Image:
+    digits, labels = load_digits(return_X_y=True)
+    if index >= len(digits):
+        raise UserError(f"tiny-image has no picture {index}; choose one from 0 to {len(digits) - 1}")
+    digit = digits[index].reshape(8, 8)
+    return Image.fromarray(paint_digit(digit, size, size, labels[index] / 10, np.random.default_rng(index)))
+
+
+def _read_file(path: Path, index: int | None, reading: Reading) -> Tensor:
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise UserError(f"{path}: unknown kind of file; give one that ends in {', '.join(READERS)}, or tiny-dvs128:0")
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; check the path, or try the built-in tiny-dvs128:0 or tiny-image:0")
+    if index is not None and suffix != ".npy":
+        raise UserError(f"{path}:{index}: only an array file (.npy) holds several samples; leave out :{index}")
+    return _read_array(path, index) if suffix == ".npy" else READERS[suffix](path, reading)
+
+
+def _read_array(path: Path, index: int | None) -> Tensor:
+    try:
+        values = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: cannot read an array ({error}); save one with numpy.save") from error
+    if index is not None:
+        if not index < len(values):
+            raise UserError(f"{path} has no sample {index}; choose one from 0 to {len(values) - 1}")
+        values = values[index]
+    if values.ndim == 5:
+        raise UserError(f"{path} holds {len(values)} samples of shape {list(values.shape[1:])}; name one as {path}:0")
+    if values.ndim not in (3, 4) or 0 in values.shape:
+        shape = list(values.shape)
+        raise UserError(f"{path} has the shape {shape}; expected frames [T, C, H, W] or an image [C, H, W]")
+    return values
+
+
+def _read_npz(path: Path, reading: Reading) -> Tensor:
+    framed = zipfile.is_zipfile(path) and "frames.npy" in zipfile.ZipFile(path).namelist()
+    return _downsampled(torch.from_numpy(load_frames(path)), reading) if framed else _read_events(path, reading)
+
+
+def _read_aedat(path: Path) -> np.ndarray:
+    with path.open("rb") as stream:
+        version3 = stream.read(12).startswith(b"#!AER-DAT3")
+    return read_aedat3(path) if version3 else read_aedat2(path, orientation="cifar10dvs")
+
+
+EVENTS: dict[str, tuple[Callable[[Path], np.ndarray], tuple[int, int]]] = {
+    ".npz": (load_events, (128, 128)),
+    ".aedat": (_read_aedat, (128, 128)),
+    ".bin": (read_atis, (180, 240)),
+    ".mat": (read_matlab, (128, 128)),
+    ".txt": (read_text, (128, 128)),
+    ".hdf5": (lambda path: read_hdf5(path)[0], (128, 128)),
+}
+"""Reader of each kind of recording and (H, W) of the usual camera."""
+
+
+def _read_events(path: Path, reading: Reading) -> Tensor:
+    read, sensor_size = EVENTS[path.suffix.lower()]
+    return _frames(str(path), read(path), sensor_size, reading)
+
+
+def _frames(name: str, events: np.ndarray, sensor_size: tuple[int, int], reading: Reading) -> Tensor:
+    try:
+        counts = SPLITS[reading.split_by](events, reading.T, *(reading.sensor_size or sensor_size))
+    except UserError as error:
+        raise UserError(f"{name}: {error}; see -T, --split-by and --sensor-size") from error
+    return _downsampled(torch.from_numpy(counts).float(), reading)
+
+
+def _downsampled(frames: Tensor, reading: Reading) -> Tensor:
+    height, width = frames.shape[2:]
+    if reading.downsample < 1 or height % reading.downsample or width % reading.downsample:
+        raise UserError(
+            f"--downsample {reading.downsample} does not divide {height} x {width} pixels; choose one that does"
+        )
+    return F.avg_pool2d(frames, reading.downsample, divisor_override=1)
+
+
+def _picture(picture: Image.Image, size: int) -> Tensor:
+    return v2.Compose([*centre(size), *to_tensor()])(picture)
+
+
+READERS: dict[str, Callable[[Path, Reading], Tensor]] = {
+    ".npy": lambda path, reading: _read_array(path, None),
+    **dict.fromkeys(EVENTS, _read_events),
+    ".npz": _read_npz,
+    **dict.fromkeys(
+        (".jpg", ".jpeg", ".png", ".bmp", ".webp"),
+        lambda path, reading: _picture(load_rgb(str(path)), reading.size),
+    ),
+}
+"""What reads the files of each suffix."""

@@ -1,0 +1,100 @@
+"""Which networks export, to what, and what the refusals say."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from common.errors import UserError
+from common.kernels import use
+from common.programs import export_program
+from tests.tools.families import FAMILIES, IDS, lively
+from tools import export
+from tools.inputs import batch_dim
+from tools.networks import build
+
+KWARGS = ["width=0.125", "T=2"]
+SMALL = ["ma_snn_dvsgestures", "--kwargs", *KWARGS, "--input-shape", "1", "2", "2", "32", "32"]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of weights with which the small network fires."""
+    path = tmp_path / "weights" / "weights.pth"
+    path.parent.mkdir()
+    torch.save(lively(build("ma_snn_dvsgestures", KWARGS)).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("name, kwargs, shape", FAMILIES, ids=IDS)
+@torch.no_grad()
+def test_every_family_exports_with_any_number_of_samples_and_exactly_its_output(name, kwargs, shape):
+    model = lively(build(name, kwargs))
+    axis = batch_dim(model)
+    program = export_program(model, torch.rand(shape), axis).module()
+    x = torch.rand(*shape[:axis], 3, *shape[axis + 1 :])
+    expected = model(x)
+    assert expected.std() > 0
+    assert torch.equal(program(x), expected)
+
+
+def test_the_file_holds_the_network_with_its_weights(weights, tmp_path):
+    export.main([*SMALL, "--weights", str(weights), "--output", str(tmp_path / "network.pt2")])
+    model = build("ma_snn_dvsgestures", KWARGS).eval()
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    x = torch.rand(5, 2, 2, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(torch.export.load(tmp_path / "network.pt2").module()(x), model(x))
+
+
+def test_neurons_are_operators_of_this_repository():
+    program = export_program(build("ma_snn_dvsgestures", KWARGS), torch.rand(2, 2, 2, 32, 32))
+    assert any(node.target is torch.ops.spiking_papers.neuron.default for node in program.graph.nodes)
+
+
+def test_a_program_of_plain_operations_runs_without_this_repository(tmp_path):
+    with use("torch"):
+        export.main([*SMALL, "--output", str(tmp_path / "alone.pt2")])
+    script = (
+        "import sys, torch; m = torch.export.load(sys.argv[1]).module(); print(*m(torch.rand(3, 2, 2, 32, 32)).shape)"
+    )
+    command = [sys.executable, "-I", "-c", script + "; assert 'common' not in sys.modules", str(tmp_path / "alone.pt2")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["3", "11"]
+
+
+def test_nir_graph_is_written(tmp_path, capsys):
+    pytest.importorskip("nirtorch")
+    export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])
+    assert "13 nodes, one time step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["sdt_v3_mae_83m", "--input-shape", "1", "3", "224", "224"], "a mask that is drawn anew"),
+        (["ms_resnet18_cifar", "--kwargs", "encoding=poisson", *SMALL[-6:]], "choose --kwargs without `encoding`"),
+        ([*SMALL[:-1], "16"], "cannot trace AttentionSNN with an input of shape [2, 2, 2, 32, 16]"),
+        ([*SMALL[:-5], "0", "3"], "--input-shape 0 3 is no batch"),
+        (["no_such_net", *SMALL[-6:]], "unknown network 'no_such_net'"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_line(arguments, message, tmp_path):
+    with pytest.raises(UserError) as error:
+        export.main([*arguments, "--output", str(tmp_path / "network.pt2")])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_written_when_the_program_gives_another_output(weights, tmp_path, monkeypatch):
+    untrained = build("ma_snn_dvsgestures", KWARGS)
+    monkeypatch.setattr(export, "export_program", lambda model, x, axis: export_program(untrained, x, axis))
+    with pytest.raises(UserError, match="gives another output than AttentionSNN"):
+        export.main([*SMALL, "--weights", str(weights), "--output", str(tmp_path / "network.pt2")])
+    assert not list(tmp_path.glob("*.pt2"))
+
+
+def test_nir_without_its_extra_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "common.nir", None)
+    with pytest.raises(UserError, match=r'pip install "spiking-papers\[nir\]"'):
+        export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])
