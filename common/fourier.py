@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
+from torch.amp import custom_bwd, custom_fwd
+from torch.autograd.function import once_differentiable
 
 LARGEST_STEP = 32  # pixels: larger tiles have more frequencies than they save products
 SPECTRUM_LIMIT = 128 << 20  # bytes of a kept spectrum
 
 # Costs in products of the direct convolution, measured on an AVX-512 processor, true within a factor of 1.5.
-COMPLEX_PRODUCT, WEIGHT_FREQUENCY, TILE_PIXEL = 9, 400, 240
+COMPLEX_PRODUCT, WEIGHT_FREQUENCY, TILE_PIXEL, HALF_PRODUCT = 9, 400, 240, 0.5
 
 
 class Tiling(NamedTuple):
@@ -40,7 +42,7 @@ class FourierConv2d(nn.Conv2d):
     """`nn.Conv2d` with an odd square kernel and an output of the input's size, by Fourier transform where that pays.
 
     It pays on a CPU, for large kernels, many channels and batches; under torch.compile and torch.export the convolution
-    stays a convolution. `fourier=False` keeps it one everywhere.
+    stays a convolution. Under autocast it is computed in float32 and rounded once. `fourier=False` keeps it direct.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, fourier: bool = True):
@@ -55,7 +57,10 @@ class FourierConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.fourier or torch.compiler.is_compiling() or not self._pays(x):
             return super().forward(x)
-        return correlation(x, self.weight, self._spectrum(x)) + self.bias[:, None, None].to(x.dtype)
+        y = correlation(x, self.weight, self._spectrum(x))
+        if torch.is_autocast_enabled("cpu"):
+            y = y.to(torch.get_autocast_dtype("cpu"))
+        return y + self.bias[:, None, None].to(y.dtype)
 
     def _tilings(self, x: Tensor) -> tuple[Tiling, Tiling]:
         return tiling(x.shape[-2], self.kernel_size[0]), tiling(x.shape[-1], self.kernel_size[0])
@@ -65,7 +70,7 @@ class FourierConv2d(nn.Conv2d):
         return self.spectra is not None and 2 * complex_numbers * self.weight.element_size() <= SPECTRUM_LIMIT
 
     def _pays(self, x: Tensor) -> bool:
-        if x.device.type != "cpu" or not x.numel() or torch.is_autocast_enabled("cpu"):
+        if x.device.type != "cpu" or not x.numel():
             return False
         rows, columns = self._tilings(x)
         pairs, (N, _, H, W) = self.weight[..., 0, 0].numel(), x.shape
@@ -74,14 +79,15 @@ class FourierConv2d(nn.Conv2d):
         weight = 0 if self._kept(rows, columns) else WEIGHT_FREQUENCY
         products = frequencies(rows, columns) * pairs * (COMPLEX_PRODUCT * tiles + weight)
         transforms = TILE_PIXEL * (self.in_channels + self.out_channels) * tiles * rows.size * columns.size
-        return products + transforms < direct
+        return products + transforms < direct * (HALF_PRODUCT if torch.is_autocast_enabled("cpu") else 1)
 
     def _spectrum(self, x: Tensor) -> Tensor | None:
         tilings = self._tilings(x)
         if not self._kept(*tilings):
             return None
         if tilings not in self.spectra:
-            self.spectra[tilings] = weight_spectrum(self.weight.detach(), *tilings)
+            with torch.autocast("cpu", enabled=False):
+                self.spectra[tilings] = weight_spectrum(self.weight.detach(), *tilings)
         return self.spectra[tilings]
 
 
@@ -94,11 +100,14 @@ class _Correlation(torch.autograd.Function):
     """Keeps its input and its weight alone, as a convolution does, and transforms them again in the backward pass."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, x: Tensor, weight: Tensor, spectrum: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return _correlate(x, weight, spectrum)
 
     @staticmethod
+    @once_differentiable
+    @custom_bwd(device_type="cpu")
     def backward(ctx, gradient: Tensor):
         x, weight = ctx.saved_tensors
         gx = _correlate(gradient, weight.flip(-2, -1).transpose(0, 1)) if ctx.needs_input_grad[0] else None

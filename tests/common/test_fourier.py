@@ -16,8 +16,8 @@ SIZES = [(1, 1), (5, 8), (24, 24), (33, 31), (70, 40)]
 @pytest.fixture
 def layer():
     """A layer and a batch for which it pays."""
-    x = torch.randn(32, 64, 20, 22)
-    conv = FourierConv2d(64, 48, 7)
+    x = torch.randn(64, 96, 24, 24)
+    conv = FourierConv2d(96, 80, 7)
     assert conv._pays(x)
     return conv, x
 
@@ -63,15 +63,26 @@ def test_the_layer_chooses_it_and_can_be_told_not_to(layer, monkeypatch):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 64, 20, 22), (32, 64, 2, 2), (0, 64, 20, 22)])
+@pytest.mark.parametrize("shape", [(1, 96, 24, 24), (64, 96, 2, 2), (0, 96, 24, 24)])
 def test_small_work_stays_direct(layer, shape):
     assert not layer[0]._pays(torch.randn(shape))
 
 
-def test_autocast_stays_direct(layer):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_autocast_rounds_once(layer, frozen):
     conv, x = layer
+    x, gradient = x.requires_grad_(), torch.randn(64, 80, 24, 24)
+    expected = conv(x)
+    if frozen:
+        conv.freeze()
     with torch.autocast("cpu", torch.bfloat16):
-        assert conv(x).dtype == torch.bfloat16
+        assert conv._pays(x)
+        y = conv(x)
+        assert y.dtype == torch.bfloat16
+        torch.testing.assert_close(y.float(), expected, rtol=2**-7, atol=2**-7)
+        ours = torch.autograd.grad(y, (x, conv.weight), gradient.bfloat16())
+    for one, other in zip(ours, torch.autograd.grad(expected, (x, conv.weight), gradient), strict=True):
+        assert (one - other).norm() < 0.01 * other.norm()
 
 
 def test_keys_are_those_of_a_convolution():
@@ -80,7 +91,7 @@ def test_keys_are_those_of_a_convolution():
 
 def test_a_folded_network_transforms_its_weights_once(layer, monkeypatch):
     conv, x = layer
-    folded = fold_for_inference(nn.Sequential(conv, nn.BatchNorm2d(48)))
+    folded = fold_for_inference(nn.Sequential(conv, nn.BatchNorm2d(80)))
     with torch.no_grad():
         first = folded(x)
         monkeypatch.setattr("common.fourier.weight_spectrum", None)

@@ -8,7 +8,7 @@
 | PyTorch loop, unfolded  | PyTorch loop | called at every step    | at every step    | as in training      |
 | spikingjelly's neurons  | spikingjelly | time folded into batch  | at every step    | as in training      |
 
-In ours, the large kernels of SMA work in the Fourier domain where that pays (`common.fourier`, not under autocast).
+In ours, the large kernels of SMA work in the Fourier domain where that pays (`common.fourier`).
 
 The authors of SMA-VGG8 and Spikingformer use spikingjelly's neurons, those of GAC's CIFAR networks and SDT V3 a PyTorch
 loop, all with time folded into the batch; MS-ResNet's loop runs both neurons and convolutions step by step.
