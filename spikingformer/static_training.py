@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from common.analysis import figures
 from common.errors import UserError
+from common.layers import channels_last
 from common.training import Process, add_arguments, fit, make_loader, seed_everything, start
 from common.training.imagenet_files import run_folder
 from spikingformer.images import ImageBatches, both_parts, data_folder, dataset_name, open_part
@@ -33,7 +34,7 @@ WITHOUT_EFFECT = (
     "-L", "--layer", "--patch-size", "--input-size", "--pretrained", "--gp", "--drop", "--drop-connect", "--drop-path",
     "--drop-block", "--bn-tf", "--bn-momentum", "--bn-eps", "--train-split", "--val-split", "--patience-epochs",
     "--epoch-repeats", "--aug-splits", "--jsd", "--split-bn", "--resplit", "--dist-bn", "--model-ema-force-cpu",
-    "--recovery-interval", "--save-images", "--apex-amp", "--native-amp", "--channels-last", "--no-prefetcher",
+    "--recovery-interval", "--save-images", "--apex-amp", "--native-amp", "--no-prefetcher",
     "--tta", "--use-multi-epochs-loader", "--torchscript", "--log-wandb", "--pin-mem",
 )  # fmt: skip
 """Flags of the authors' scripts that have none there either, or that no published run uses."""
@@ -119,6 +120,7 @@ def image_options(flags: Flags) -> None:
     option("--std", type=float, nargs=3)
     option("--clip-grad", type=float, help="largest norm of all gradients together")
     option("--clip-mode", choices=("norm",), default="norm")
+    option("--channels-last", action="store_true", help="convolutions in NHWC: faster on many processors")
     option("--model-ema", action="store_true", help="keep, test and save an average of the weights")
     option("--model-ema-decay", type=float, default=0.9998)
     option("--eval-metric", choices=METRICS, default="top1", help="decides which checkpoints are kept")
@@ -137,6 +139,8 @@ def main(recipe: Recipe, *, testing: bool = False) -> None:
     warn(ignored, process)
     seed_everything(args.seed, process.rank)
     model = build_model(args, recipe.variant, process)
+    if args.channels_last:
+        channels_last(model)
     root = data_folder(args, process)
     if args.eval:
         test(args, process, model, open_part(args, root, train=False))

@@ -9,7 +9,7 @@ import ma_snn  # noqa: F401
 import sdt_v3  # noqa: F401
 import sma  # noqa: F401
 import spikingformer  # noqa: F401
-from common.layers import TimeFolded, fold_for_inference
+from common.layers import TimeFolded, channels_last, fold_for_inference
 from tests.parity.harness import FOLDER, calibrate, close, load, seeded_data, seeded_model
 
 FAMILIES = [
@@ -44,6 +44,21 @@ def test_folding_changes_no_logit(name):
         close(folded(x), model(x), "logits")
     assert norms(model)
     assert len(norms(folded)) == UNFOLDED.get(name, 0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_channels_last_changes_neither_logits_nor_gradients(name):
+    meta, _ = load(FOLDER / f"{name}.npz")
+    x, _ = seeded_data(meta)
+    x = x.transpose(0, 1) if name.startswith("sma/vgg8") else x
+    found = []
+    for arrange in (lambda model: model, channels_last):
+        model = arrange(seeded_model(meta)).eval()
+        y = model(x)
+        y.square().sum().backward()
+        found.append((y, *(p.grad for p in model.parameters() if p.grad is not None)))
+    for ours, theirs in zip(*found, strict=True):
+        close(ours, theirs, "channels_last")
 
 
 def test_the_network_itself_stays_as_it_is():

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from common.errors import UserError
 from common.fourier import FourierConv2d
 from common.kernels import use
-from common.layers import TimeConv2d, TimeFolded, fold_for_inference
+from common.layers import TimeConv2d, TimeFolded, channels_last, fold_for_inference
 from common.neurons import ATan, LIFNode, Sigmoid
 from tools.benchmarks import measure
 from tools.benchmarks.measure import Row, Setting, Variant
@@ -154,7 +154,7 @@ def candidates(case: Case) -> dict[str, Candidate]:
     title = "PyTorch loop" + ", unfolded" * case.unfoldable
     found = {
         "ours": Candidate(model, x, folds=True),
-        "ours, channels_last": Candidate(channels_last(model), x, folds=True),
+        "ours, channels_last": Candidate(channels_last(copy.deepcopy(model)), x, folds=True),
         title: Candidate(as_published, published_x, partial(loop, convolutions=case.unfoldable)),
     }
     if case.spikingjelly and measure.installed("spikingjelly"):
@@ -177,15 +177,6 @@ def calibrate(model: nn.Module, x: Tensor) -> None:
     model.train()(x)
     for norm, momentum in momenta.items():
         norm.momentum = momentum
-
-
-def channels_last(model: nn.Module) -> nn.Module:
-    """A copy of `model` whose 2-D convolutions work in NHWC; those of other dimensions stay as they are."""
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
-    return model
 
 
 def with_spikingjelly(model: nn.Module) -> nn.Module:
