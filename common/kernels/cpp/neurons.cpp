@@ -20,6 +20,8 @@ namespace {
 constexpr int CHUNK_BYTES = 256;             // of a chunk at one step: four cache lines, a state that fits in registers
 constexpr int64_t STREAM_FROM = 4 << 20;     // bytes of output from which stores go past the caches
 constexpr int64_t PARALLEL_FROM = 1 << 15;   // numbers from which threads are worth waking
+constexpr int64_t STEPS_FOLLOWED = 4;        // more planes than these at a time are no longer fetched ahead by themselves
+constexpr int FETCH_AHEAD = 3 * CHUNK_BYTES;
 
 template <typename S>
 constexpr int CHUNK = CHUNK_BYTES / sizeof(S);  // columns
@@ -46,12 +48,18 @@ inline __attribute__((always_inline)) void for_each_vector(Body body) {
   }(std::make_integer_sequence<int, GROUP<S>>{});
 }
 
+// Starts to fetch one step of a chunk to come into the second-level cache.
+inline __attribute__((always_inline)) void fetch_ahead(const void* now) {
+  for (int line = 0; line < CHUNK_BYTES; line += 64) __builtin_prefetch((const char*)now + FETCH_AHEAD + line, 0, 2);
+}
+
 // Output of one chunk; `stride` numbers lie between two steps.
 template <typename S, int FORWARD>
 void output_chunk(const S* x, S* y, int64_t steps, int64_t stride, bool streamed, const ConstantsOf<S>& constants) {
   const ConstantsOf<S> c = constants;  // a copy that y cannot alias
   typename Vectors<S>::N state[GROUP<S>] = {};
   for (int64_t t = 0; t < steps; ++t, x += stride, y += stride) {
+    if (steps > STEPS_FOLLOWED) fetch_ahead(x);
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
       const auto h = membrane<FORWARD>(state[k], load(x + k * Vectors<S>::LANES), c);
       store<(FORWARD < CHARGES)>(y + k * Vectors<S>::LANES, emit<FORWARD>(h, c), streamed);
@@ -60,14 +68,13 @@ void output_chunk(const S* x, S* y, int64_t steps, int64_t stride, bool streamed
   }
 }
 
-// Membranes of one chunk into h, [steps, GROUP]; fetches the gradient at the output, which is read next.
+// Membranes of one chunk into h, [steps, GROUP].
 template <typename S, int FORWARD>
-void membrane_chunk(const S* x, const S* grad, typename Vectors<S>::N* h, int64_t steps, int64_t stride,
+void membrane_chunk(const S* x, typename Vectors<S>::N* h, int64_t steps, int64_t stride,
                     const ConstantsOf<S>& constants) {
   const ConstantsOf<S> c = constants;
   typename Vectors<S>::N state[GROUP<S>] = {};
-  for (int64_t t = 0; t < steps; ++t, x += stride, grad += stride, h += GROUP<S>) {
-    for (int line = 0; line < CHUNK_BYTES; line += 64) __builtin_prefetch((const char*)grad + line);
+  for (int64_t t = 0; t < steps; ++t, x += stride, h += GROUP<S>) {
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
       h[k] = membrane<FORWARD>(state[k], load(x + k * Vectors<S>::LANES), c);
       state[k] = advance<FORWARD>(h[k], c);
@@ -75,13 +82,17 @@ void membrane_chunk(const S* x, const S* grad, typename Vectors<S>::N* h, int64_
   }
 }
 
-// Gradient of one chunk from its membranes.
+// Gradient of one chunk from its membranes; x is only fetched, for the chunks to come, while there is much to compute.
 template <typename S, int BACKWARD>
-void gradient_chunk(const typename Vectors<S>::N* h, const S* grad, S* gx, int64_t steps, int64_t stride, bool streamed,
-                    const ConstantsOf<S>& constants) {
+void gradient_chunk(const S* x, const typename Vectors<S>::N* h, const S* grad, S* gx, int64_t steps, int64_t stride,
+                    bool streamed, const ConstantsOf<S>& constants) {
   const ConstantsOf<S> c = constants;
   typename Vectors<S>::N gv[GROUP<S>] = {};
   for (int64_t t = steps; t-- > 0;) {
+    if (steps > STEPS_FOLLOWED) {
+      fetch_ahead(x + t * stride);
+      fetch_ahead(grad + t * stride);
+    }
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
       const int64_t at = t * stride + k * Vectors<S>::LANES;
       store<false>(gx + at, input_gradient<BACKWARD>(h[t * GROUP<S> + k], load(grad + at), gv[k], c), streamed);
@@ -206,9 +217,9 @@ void backward(const S* x, const S* grad, S* gx, const Shape& shape, int forward_
     return [&, h = std::vector<typename Vectors<S>::N>(shape.steps * GROUP<S>), in = Window<S>(shape),
             at_output = Window<S>(shape), out = Window<S>(shape)](int64_t first) mutable {
       const int64_t stride = in.stride(first);
-      const S* at = at_output.read(grad, first);
-      recompute(in.read(x, first), at, h.data(), shape.steps, stride, c);
-      gradient(h.data(), at, out.target(gx, first), shape.steps, stride, streamed, c);
+      const S *drive = in.read(x, first), *at = at_output.read(grad, first);
+      recompute(drive, h.data(), shape.steps, stride, c);
+      gradient(drive, h.data(), at, out.target(gx, first), shape.steps, stride, streamed, c);
       out.write(gx, first);
     };
   });
@@ -238,6 +249,9 @@ int neuron_runs_here() {
 #endif
 #ifdef __AVX512BW__
   if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) return 0;
+#endif
+#ifdef __AVX512BF16__
+  if (!__builtin_cpu_supports("avx512bf16")) return 0;
 #endif
 #ifdef __AVX2__
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;

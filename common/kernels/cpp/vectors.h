@@ -143,6 +143,9 @@ inline __attribute__((always_inline)) void store(S* to, N value, bool streamed) 
   if constexpr (sizeof(S) == sizeof(typename V::A)) {
     put(value);
   } else if constexpr (__is_same(S, BFloat16)) {  // to nearest, ties to even; NaN stays NaN
+#if defined(__AVX512BF16__)
+    if constexpr (!spikes) return put((typename V::Halves)_mm512_cvtneps_pbh((__m512)value));  // numbers below 2^-126: 0
+#endif
     const auto bits = (typename V::Words)value;
     const auto nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     const auto rounded = spikes ? bits >> 16 : value != value ? nearest * 0 + 0x7fc0 : nearest;
