@@ -33,9 +33,9 @@ Batch 4; a training step is forward, backward and SGD. "PyTorch loop" has the sa
 stem of an image computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as
 the authors of MS-ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and
 Spikingformer were published with them. Before anything is timed, all variants have to give the same logits in float64.
-What a compiled neuron leaves over is convolution, 80 to 95 % of a step and the same for everybody, but for the 5 x 5 and
-7 x 7 kernels of SMA, which work in the Fourier domain here. Batch norms take 2 to 4 % of a training step and nothing
-once folded: no kernel fuses them with neurons.""",
+What a compiled neuron leaves over is convolution, 80 to 95 % of a step and the same for everybody, but for the large
+kernels of SMA, which work in the Fourier domain here. Batch norms take 2 to 4 % of a training step and nothing once
+folded: no kernel fuses them with neurons.""",
     "events": """\
 300,000 events on 128 x 128 pixels, 16 frames, files in the page cache. Results have to be equal before anything is
 timed. The conversion writes the same two files for everybody; spikingjelly by itself writes larger ones. "ours, NumPy"
