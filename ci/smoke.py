@@ -67,6 +67,7 @@ CHAINS: list[list[tuple[str, float | None]]] = [
     [("spikingformer/cifar10-dvs/train.py --tiny", 45)],
     [("spikingformer/dvs128-gesture/train.py --tiny", 55)],
     [(f"{LAUNCH} spikingformer/imagenet/train.py --tiny --epochs 1", None)],
+    [(f"{LAUNCH} spikingformer/cifar10/train.py --tiny --epochs 1", None)],
     [("sdt_v3/Classification/Model_Base/main_finetune.py --tiny", 40)],
     [
         (f"{LARGE}/main_pretrain.py --tiny --output_dir mae", None),
@@ -87,9 +88,9 @@ CHAINS: list[list[tuple[str, float | None]]] = [
     [("ma_snn/DVSGait/Att_SNN_CNN.py --tiny --output-dir out", 30)],
     [("ma_snn/DVSGait/Att_SNN_LIAF_CNN.py --tiny --output-dir out", 30)],
 ]
-"""(command, test accuracy in percent that it must reach, or None where it only has to run), longest chains first."""
+"""(command, test accuracy in percent that it must reach, or None where it only has to run); long chains first."""
 
-ACCURACY = re.compile(r"(?:best acc1 |best acc: |best |accuracy |acc=|top-1 |'top1': |'acc1': )([\d.]+)")
+ACCURACY = re.compile(r"(?:best (?:acc1 |acc: )?|accuracy |acc=|top-1 |'top1': )([\d.]+)")
 
 
 class Outcome(NamedTuple):

@@ -31,6 +31,7 @@ from common.training import (
 )
 from common.training.checkpoint import save_file
 from common.training.mixing import CutMix
+from common.training.record import verdict
 from gac.encoders import ENCODERS
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -230,10 +231,8 @@ def report(args: argparse.Namespace, history: list[dict], num_classes: int) -> N
     """Draw the curves of a finished run and say where everything lies."""
     folder = args.output_dir
     figures.training_curves(history, folder / "curves.png", f"{args.dataset}, {args.coding} coding, T={args.T}")
-    best = max(history, key=lambda row: row["test_acc1"])
     print(
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %, best {best['test_acc1']:.2f} % at epoch {best['epoch']} "
-        f"(selected on the test set); chance is {100 / num_classes:.1f} %\n"
+        f"{verdict(history, num_classes)}\n"
         f"best weights  {folder / file_name(args)}.pth\n"
         f"checkpoint    {folder / 'checkpoint.pt'}  (continue with --resume)\n"
         f"curves        {folder / 'curves.png'}\n"

@@ -26,6 +26,7 @@ from common.training import (
     seed_everything,
     start,
 )
+from common.training.record import verdict
 from sdt_v3.data.gait import GaitWindows
 from sdt_v3.data.hardvs_clips import HarDvs
 from sdt_v3.distill import label_loss
@@ -212,11 +213,8 @@ def train(
 def report(args: argparse.Namespace, history: list[dict]) -> None:
     """Draw the curves of a finished run and say where everything lies."""
     figures.training_curves(history, args.output_dir / "curves.png", args.model)
-    best = max(history, key=lambda row: row["test_acc1"])
     print(
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %, of the average {history[-1]['test_ema_acc1']:.2f} %, "
-        f"best {best['test_acc1']:.2f} % at epoch {best['epoch']} (selected on the test set); "
-        f"chance is {100 / args.nb_classes:.1f} %\n"
+        f"{verdict(history, args.nb_classes)}\n"
         f"weights        {args.output_dir}/best.pth, last.pth (model and model_ema)\n"
         f"checkpoint     {args.output_dir / 'checkpoint.pt'}  (continue with --resume)\n"
         f"metrics        {args.output_dir}/log.txt, log.csv, curves.png"

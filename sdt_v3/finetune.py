@@ -25,6 +25,7 @@ from common.training import (
     seed_everything,
     start,
 )
+from common.training.record import verdict
 from sdt_v3.data.imagenet import RepeatedAugmentation, train_and_val
 from sdt_v3.distill import ask, build_teacher, distilling, label_loss
 from sdt_v3.models import large
@@ -227,11 +228,8 @@ def batch_transform(
 def report(args: argparse.Namespace, history: list[dict]) -> None:
     """Draw the curves of a finished run and say where everything lies."""
     figures.training_curves(history, args.output_dir / "curves.png", args.model)
-    best = max(history, key=lambda row: row["test_acc1"])
-    average = f", of the average {history[-1]['test_ema_acc1']:.2f} %" if "test_ema_acc1" in history[-1] else ""
     print(
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %{average}, best {best['test_acc1']:.2f} % at epoch "
-        f"{best['epoch']} (selected on the test set); chance is {100 / args.nb_classes:.1f} %\n"
+        f"{verdict(history, args.nb_classes)}\n"
         f"best weights   {args.output_dir / 'best.pt'}\n"
         f"last weights   {args.output_dir / f'checkpoint-{args.epochs - 1}.pth'}\n"
         f"checkpoint     {args.output_dir / 'checkpoint.pt'}  (continue with --resume)\n"

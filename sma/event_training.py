@@ -34,6 +34,7 @@ from common.training import (
     start,
 )
 from common.training.checkpoint import save_file
+from common.training.record import verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -252,10 +253,8 @@ def report(recipe: Recipe, output_dir: Path, model: nn.Module, history: list[dic
     figures.training_curves(history, folder / "curves.png", recipe.model)
     figures.firing_rate_chart(rates, folder / "firing_rates.png", f"{recipe.model}, first test recording")
     figures.event_strip(frames.numpy(), folder / "events.png", f"first test recording, class {test_set.classes[label]}")
-    best = max(history, key=lambda row: row["test_acc1"])
     print(
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %, best {best['test_acc1']:.2f} % at epoch {best['epoch']} "
-        f"(selected on the test set); chance is {100 / test_set.num_classes:.1f} %\n"
+        f"{verdict(history, test_set.num_classes)}\n"
         f"best weights    {weights_path(output_dir, recipe.script)}\n"
         f"checkpoint      {folder / 'checkpoint.pt'}  (continue with --resume)\n"
         f"curves, figures {folder}/curves.png, firing_rates.png, events.png\n"

@@ -17,6 +17,7 @@ from common.datasets.tiny import write_tiny
 from common.errors import UserError
 from common.files import atomic_path
 from common.training import Process, add_arguments, fit, main_first, make_loader, seed_everything, start
+from common.training.record import verdict
 from spikingformer.event_augmentation import augment
 from spikingformer.options import Flags, announce, network_options, recipe_options, warn
 from spikingformer.recipe import (
@@ -230,10 +231,8 @@ def run_folder(args: argparse.Namespace) -> Path:
 def report(args: argparse.Namespace, folder: Path, history: list[Row], epochs: int, title: str) -> None:
     """Draw the curves of a finished run and say where everything lies."""
     figures.training_curves(history, folder / "curves.png", f"{args.network} on {title}, T={args.T}")
-    best = max(history, key=lambda row: row["test_acc1"])
     print(
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %, best {best['test_acc1']:.2f} % at epoch {best['epoch']} "
-        f"(selected on the test set); chance is {100 / args.num_classes:.1f} %\n"
+        f"{verdict(history, args.num_classes)}\n"
         f"best weights  {folder / 'checkpoint_max_test_acc1.pth'}\n"
         f"last weights  {folder / f'checkpoint_{epochs - 1}.pth'}\n"
         f"checkpoint    {folder / 'checkpoint.pt'}  (continue with --resume)\n"

@@ -15,6 +15,7 @@ from common.errors import UserError
 from common.layers import channels_last
 from common.training import Process, add_arguments, fit, make_loader, seed_everything, start
 from common.training.imagenet_files import run_folder
+from common.training.record import verdict
 from spikingformer.images import ImageBatches, both_parts, data_folder, dataset_name, open_part
 from spikingformer.options import Flags, announce, network_options, recipe_options, warn
 from spikingformer.recipe import (
@@ -242,8 +243,7 @@ def report(args: argparse.Namespace, folder: Path, history: list[Row]) -> None:
     best = max(history, key=lambda row: row["test_acc1"])
     print(
         f"*** Best metric: {best['test_acc1']} (epoch {best['epoch'] - 1})\n"
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %, best {best['test_acc1']:.2f} % at epoch {best['epoch']} "
-        f"(selected on the test set); chance is {100 / args.num_classes:.1f} %\n"
+        f"{verdict(history, args.num_classes)}\n"
         f"best weights  {folder / 'model_best.pth.tar'}\n"
         f"checkpoint    {folder / 'checkpoint.pt'}  (continue with --resume)\n"
         f"settings      {folder / 'args.yaml'}\n"

@@ -30,9 +30,9 @@ def pytest_runtest_setup():
 def refusal(call, capsys):
     """Calls a script by the `call` of its test module; it must refuse, and the one line it prints is returned."""
 
-    def call_script(script, *arguments, **settings):
+    def call_script(*arguments, **settings):
         with pytest.raises(SystemExit) as exit:
-            call(script, *arguments, **settings)
+            call(*arguments, **settings)
         assert exit.value.code == 2
         error = capsys.readouterr().err
         lines = [line for line in error.splitlines() if line.startswith("error: ")]

@@ -28,6 +28,7 @@ from common.kernels import cuda, dispatch
 from common.training import run
 from common.weights import store_folder
 from tools.data_sets import DATA_SETS
+from tools.text import aligned
 from tools.weights.store import names_in_store
 
 DISTRIBUTION = "spiking-papers"
@@ -179,8 +180,7 @@ def readable(report: dict[str, dict[str, str]]) -> str:
     """The report as aligned lines under headings."""
     lines = []
     for heading, entries in report.items():
-        width = max(map(len, entries), default=0)
-        lines += [heading, *(f"  {name:{width}}  {text}" for name, text in (entries or {"none": ""}).items())]
+        lines += [heading, *(f"  {line}" for line in aligned(entries or {"none": ""}))]
     return "\n".join(lines)
 
 

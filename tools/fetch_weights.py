@@ -16,7 +16,6 @@ with a JSON card in torch.hub's folder, spiking-papers; the variable TORCH_HOME 
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError
@@ -26,6 +25,7 @@ from common.training.checkpoint import save_file
 from common.weights import locate, weights_file
 from tools import verify_weights
 from tools.networks import key_value, paper_of
+from tools.text import columns
 from tools.weights import drive, store
 from tools.weights.files import Card, write_weights
 from tools.weights.fit import check_fit
@@ -81,14 +81,7 @@ def show_list(options: argparse.Namespace) -> None:
         (w.paper, w.name, w.status, "yes" if weights_file(w.name).is_file() else "-", w.file or "-", w.source)
         for w in chosen
     ]
-    print_table([("paper", "name", "status", "in store", "expected file", "source"), *rows])
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print columns, left-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print("\n".join(columns([("paper", "name", "status", "in store", "expected file", "source"), *rows])))
 
 
 def fetch(options: argparse.Namespace) -> None:
@@ -110,7 +103,7 @@ def fetch(options: argparse.Namespace) -> None:
         drive.client()
     outcomes = [(weight.name, *fetch_one(weight, options.retries)) for weight in chosen]
     if len(outcomes) > 1:
-        print_table([("name", "outcome", "remark"), *outcomes])
+        print("\n".join(columns([("name", "outcome", "remark"), *outcomes])))
     bad = ("failed",) if options.all else ("failed", "manual")
     missing = [name for name, outcome, _ in outcomes if outcome in bad]
     if missing and len(outcomes) == 1:

@@ -16,10 +16,10 @@ from common.errors import UserError
 from common.training import run
 from tools.networks import PAPERS
 from tools.reproduction import blocks
-from tools.reproduction.document import columns
 from tools.reproduction.plan import NOT_KNOWN, plan
 from tools.reproduction.report import write_report
 from tools.reproduction.tables import table, tables
+from tools.text import columns
 
 
 def main(arguments: list[str] | None = None) -> None:

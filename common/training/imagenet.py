@@ -29,6 +29,7 @@ from common.training.loaders import make_shared_loader
 from common.training.loop import fit
 from common.training.losses import smooth_cross_entropy
 from common.training.mixing import CutMix
+from common.training.record import verdict
 from common.training.schedules import cosine
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "ImageNet2012"
@@ -302,10 +303,8 @@ def announce(preset: Preset, args: argparse.Namespace, train_set: ImageFolder, t
 def report(args: argparse.Namespace, folder: Path, log_dir: Path, history: list[Row], num_classes: int) -> None:
     """Draw the curves of a finished run and say where everything lies."""
     figures.training_curves(history, folder / "curves.png", f"{args.net}, T={args.T}")
-    best = max(history, key=lambda row: row["test_acc1"])
     print(
-        f"last test accuracy {history[-1]['test_acc1']:.2f} %, best {best['test_acc1']:.2f} % at epoch {best['epoch']} "
-        f"(selected on the test set); chance is {100 / num_classes:.1f} %\n"
+        f"{verdict(history, num_classes)}\n"
         f"weights       {folder}/{args.net}-*.pth\n"
         f"checkpoint    {folder / 'checkpoint.pt'}  (continue with --resume)\n"
         f"curves        {folder / 'curves.png'}\n"

@@ -65,6 +65,16 @@ def summary(history: Sequence[Row], epochs: int, select: str | None) -> str:
     return " | ".join(parts)
 
 
+def verdict(history: Sequence[Row], num_classes: int) -> str:
+    """The sentence that ends a run: last and best test accuracy in percent, how the best was selected, and chance."""
+    last, best = history[-1], max(history, key=lambda row: row["test_acc1"])
+    average = f", of the average {last['test_ema_acc1']:.2f} %" if "test_ema_acc1" in last else ""
+    return (
+        f"last test accuracy {last['test_acc1']:.2f} %{average}, best {best['test_acc1']:.2f} % at epoch "
+        f"{best['epoch']} (selected on the test set); chance is {100 / num_classes:.1f} %"
+    )
+
+
 def progress_bar(epoch: int, total: int, done: int, process: Process) -> tqdm:
     """Bar over the samples of an epoch, in the main process and on a terminal only."""
     hidden = None if process.is_main else True  # None: tqdm looks for a terminal

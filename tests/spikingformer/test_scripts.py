@@ -53,22 +53,6 @@ def call(monkeypatch, tmp_path, data):
     return call_script
 
 
-@pytest.fixture
-def refusal(call, capsys):
-    """Runs a script that must refuse; returns the one line it prints."""
-
-    def call_script(*arguments, **settings):
-        with pytest.raises(SystemExit) as exit:
-            call(*arguments, **settings)
-        assert exit.value.code == 2
-        error = capsys.readouterr().err
-        lines = [line for line in error.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, error
-        return lines[0]
-
-    return call_script
-
-
 def summary(folder):
     with (folder / "summary.csv").open() as stream:
         return list(csv.DictReader(stream))

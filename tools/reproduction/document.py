@@ -3,7 +3,7 @@
 import base64
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,15 +99,3 @@ def _line(cells: Iterable[str], tag: str) -> str:
 
 def _words(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
-def aligned(entries: Mapping[str, str]) -> list[str]:
-    """`key  text` lines with the texts below each other."""
-    width = max(map(len, entries), default=0)
-    return [f"{key:{width}}  {text}" for key, text in entries.items()]
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

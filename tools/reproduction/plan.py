@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterator
 
 from tools.data_sets import DATA_SETS
-from tools.reproduction.document import aligned
 from tools.reproduction.tables import Row, Step, Table
+from tools.text import aligned
 
 NOT_KNOWN = "not known"
 
