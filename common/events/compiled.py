@@ -42,7 +42,7 @@ def frames_by_number(events: np.ndarray, T: int, height: int, width: int) -> np.
     loaded = _loaded()
     if loaded is None or T < 1 or events.dtype != EVENT:
         return None
-    events, counts = np.ascontiguousarray(events), np.empty((T, 2, height, width), np.int64)
+    events, counts = np.ascontiguousarray(events), np.empty((T, 2, height, width), np.int32)
     done = loaded.count_by_number(_at(events), len(events), T, height, width, _at(counts))
     return counts if done else None
 
@@ -52,7 +52,7 @@ def frames_by_time(events: np.ndarray, T: int, height: int, width: int) -> np.nd
     loaded = _loaded()
     if loaded is None or T < 1 or events.dtype != EVENT:
         return None
-    events, counts = np.ascontiguousarray(events), np.empty((T, 2, height, width), np.int64)
+    events, counts = np.ascontiguousarray(events), np.empty((T, 2, height, width), np.int32)
     first, last = events["t"][[0, -1]] if len(events) else (0, 0)
     starts = first + (last - first) // T * np.arange(T)
     done = loaded.count_by_time(_at(events), len(events), _at(starts), T, height, width, _at(counts))

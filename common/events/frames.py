@@ -23,7 +23,7 @@ def frames_by_number(events: np.ndarray, T: int, height: int, width: int) -> np.
         width: columns of the sensor.
 
     Returns:
-        int64 counts [T, 2, H, W].
+        int32 counts [T, 2, H, W].
 
     Raises:
         UserError: T < 1, or an event outside the sensor.
@@ -49,7 +49,7 @@ def frames_by_time(events: np.ndarray, T: int, height: int, width: int) -> np.nd
         width: columns of the sensor.
 
     Returns:
-        int64 counts [T, 2, H, W].
+        int32 counts [T, 2, H, W].
 
     Raises:
         UserError: T < 1, an event outside the sensor, or time stamps that go backwards.
@@ -96,4 +96,5 @@ def _count(events: np.ndarray, starts: np.ndarray, height: int, width: int) -> n
     T = len(starts)
     frame = np.repeat(np.arange(T), np.diff(starts, append=len(events)))
     cell = ((frame * 2 + (events["p"] != 0)) * height + events["y"]) * width + events["x"]
-    return np.bincount(cell, minlength=T * 2 * height * width).reshape(T, 2, height, width)
+    counts = np.bincount(cell, minlength=T * 2 * height * width).reshape(T, 2, height, width)
+    return counts.astype(np.int32)

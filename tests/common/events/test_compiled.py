@@ -39,7 +39,8 @@ def assert_same(work, *arguments, **keywords):
 
 def any_events(max_t):
     """Events whose coordinates need not lie on a sensor of 6 x 7 pixels, nor their times be sorted."""
-    one = st.tuples(st.integers(0, max_t), st.integers(-1, 7), st.integers(-1, 6), st.integers(0, 2))
+    polarities = st.sampled_from([0, 1, 2, 255])
+    one = st.tuples(st.integers(0, max_t), st.integers(-1, 7), st.integers(-1, 6), polarities)
     return st.lists(one, max_size=20).map(lambda rows: np.array(rows, EVENT))
 
 
@@ -60,6 +61,25 @@ def test_refused_frames_are_refused_for_the_same_reason(events, T, split_by):
 def test_frames_of_every_other_event_are_the_same(split_by):
     events = np.array([(t, t % 7, t % 6, t % 2) for t in range(50)], EVENT)
     assert_same(SPLITS[split_by], events[::2], 3, 6, 7)
+
+
+@needs_extension
+@pytest.mark.parametrize("split_by", SPLITS)
+@pytest.mark.parametrize(("height", "width"), [(1, 2**15 - 1), (1, 2**15), (2**15, 1), (0, 0), (0, 3)])
+def test_frames_of_the_largest_and_the_smallest_sensors_are_the_same(split_by, height, width):
+    events = np.array([(t, t * (width - 1) // 30, t * (height - 1) // 30, t % 3) for t in range(31)], EVENT)
+    assert_same(SPLITS[split_by], events, 2, height, width)
+
+
+@needs_extension
+@pytest.mark.parametrize("place", [(5, 0), (0, 5), (-1, 0), (0, -1), (2**15 - 1, 0), (0, -(2**15))])
+@pytest.mark.parametrize("position", range(9))
+def test_one_event_outside_the_sensor_is_found_wherever_it_stands(place, position):
+    events = np.zeros(9, EVENT)
+    events["x"][position], events["y"][position] = place
+    assert_same(SPLITS["number"], events, 1, 5, 5)
+    with pytest.raises(UserError, match="outside the sensor"):
+        SPLITS["number"](events, 1, 5, 5)
 
 
 @needs_extension
