@@ -21,7 +21,7 @@ constexpr int CHUNK_BYTES = 256;             // of a chunk at one step: four cac
 constexpr int64_t STREAM_FROM = 4 << 20;     // bytes of output from which stores go past the caches
 constexpr int64_t PARALLEL_FROM = 1 << 15;   // numbers from which threads are worth waking
 constexpr int64_t STEPS_FOLLOWED = 4;        // more planes than these at a time are no longer fetched ahead by themselves
-constexpr int FETCH_AHEAD = 3 * CHUNK_BYTES;
+constexpr int64_t STEPS_AHEAD = 8;           // instead, this many steps before they are used
 
 template <typename S>
 constexpr int CHUNK = CHUNK_BYTES / sizeof(S);  // columns
@@ -48,51 +48,61 @@ inline __attribute__((always_inline)) void for_each_vector(Body body) {
   }(std::make_integer_sequence<int, GROUP<S>>{});
 }
 
-// Starts to fetch one step of a chunk to come into the second-level cache.
-inline __attribute__((always_inline)) void fetch_ahead(const void* now) {
-  for (int line = 0; line < CHUNK_BYTES; line += 64) __builtin_prefetch((const char*)now + FETCH_AHEAD + line, 0, 2);
+// How many steps ahead of their use numbers are fetched, 0 where the processor does it.
+inline int64_t steps_ahead(int64_t steps) { return steps > STEPS_FOLLOWED ? std::min(STEPS_AHEAD, steps) : 0; }
+
+// Starts to fetch one step of a chunk into the second-level cache.
+inline __attribute__((always_inline)) void fetch(const void* step) {
+  for (int line = 0; line < CHUNK_BYTES; line += 64) __builtin_prefetch((const char*)step + line, 0, 2);
 }
 
 // Output of one chunk; `stride` numbers lie between two steps.
 template <typename S, int FORWARD>
 void output_chunk(const S* x, S* y, int64_t steps, int64_t stride, bool streamed, const ConstantsOf<S>& constants) {
   const ConstantsOf<S> c = constants;  // a copy that y cannot alias
+  const S* const next = x + CHUNK<S>;
+  const int64_t ahead = steps_ahead(steps);
   typename Vectors<S>::N state[GROUP<S>] = {};
-  for (int64_t t = 0; t < steps; ++t, x += stride, y += stride) {
-    if (steps > STEPS_FOLLOWED) fetch_ahead(x);
+  for (int64_t t = 0; t < steps; ++t) {
+    const int64_t coming = t + ahead;
+    if (ahead) fetch(coming < steps ? x + coming * stride : next + (coming - steps) * stride);
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
-      const auto h = membrane<FORWARD>(state[k], load(x + k * Vectors<S>::LANES), c);
-      store<(FORWARD < CHARGES)>(y + k * Vectors<S>::LANES, emit<FORWARD>(h, c), streamed);
+      const int64_t at = t * stride + k * Vectors<S>::LANES;
+      const auto h = membrane<FORWARD>(state[k], load(x + at), c);
+      store<(FORWARD < CHARGES)>(y + at, emit<FORWARD>(h, c), streamed);
       state[k] = advance<FORWARD>(h, c);
     });
   }
 }
 
-// Membranes of one chunk into h, [steps, GROUP].
+// Membranes of one chunk into h, [steps, GROUP]; then the gradient is read, from its last step to its first.
 template <typename S, int FORWARD>
-void membrane_chunk(const S* x, typename Vectors<S>::N* h, int64_t steps, int64_t stride,
+void membrane_chunk(const S* x, const S* grad, typename Vectors<S>::N* h, int64_t steps, int64_t stride,
                     const ConstantsOf<S>& constants) {
   const ConstantsOf<S> c = constants;
+  const S* const last = grad + (steps - 1) * stride;
+  const int64_t ahead = steps_ahead(steps);
   typename Vectors<S>::N state[GROUP<S>] = {};
-  for (int64_t t = 0; t < steps; ++t, x += stride, h += GROUP<S>) {
+  for (int64_t t = 0; t < steps; ++t, h += GROUP<S>) {
+    const int64_t coming = t + ahead;
+    if (ahead) fetch(coming < steps ? x + coming * stride : last - (coming - steps) * stride);
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
-      h[k] = membrane<FORWARD>(state[k], load(x + k * Vectors<S>::LANES), c);
+      h[k] = membrane<FORWARD>(state[k], load(x + t * stride + k * Vectors<S>::LANES), c);
       state[k] = advance<FORWARD>(h[k], c);
     });
   }
 }
 
-// Gradient of one chunk from its membranes; x is only fetched, for the chunks to come, while there is much to compute.
+// Gradient of one chunk from its membranes; then the x of the next chunk is read.
 template <typename S, int BACKWARD>
 void gradient_chunk(const S* x, const typename Vectors<S>::N* h, const S* grad, S* gx, int64_t steps, int64_t stride,
                     bool streamed, const ConstantsOf<S>& constants) {
   const ConstantsOf<S> c = constants;
+  const S* const next = x + CHUNK<S>;
+  const int64_t ahead = steps_ahead(steps);
   typename Vectors<S>::N gv[GROUP<S>] = {};
   for (int64_t t = steps; t-- > 0;) {
-    if (steps > STEPS_FOLLOWED) {
-      fetch_ahead(x + t * stride);
-      fetch_ahead(grad + t * stride);
-    }
+    if (ahead) fetch(t >= ahead ? grad + (t - ahead) * stride : next + (ahead - 1 - t) * stride);
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
       const int64_t at = t * stride + k * Vectors<S>::LANES;
       store<false>(gx + at, input_gradient<BACKWARD>(h[t * GROUP<S> + k], load(grad + at), gv[k], c), streamed);
@@ -218,7 +228,7 @@ void backward(const S* x, const S* grad, S* gx, const Shape& shape, int forward_
             at_output = Window<S>(shape), out = Window<S>(shape)](int64_t first) mutable {
       const int64_t stride = in.stride(first);
       const S *drive = in.read(x, first), *at = at_output.read(grad, first);
-      recompute(drive, h.data(), shape.steps, stride, c);
+      recompute(drive, at, h.data(), shape.steps, stride, c);
       gradient(drive, h.data(), at, out.target(gx, first), shape.steps, stride, streamed, c);
       out.write(gx, first);
     };

@@ -1,6 +1,7 @@
 // Vectors of membranes, and how they are loaded from and stored to numbers of each storage type.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -60,10 +61,12 @@ inline __attribute__((always_inline)) N fused(N a, N b, N c) {
 #endif
 }
 
-// 1 / k! for k = 13 ... 0.
-constexpr double INVERSE_FACTORIALS[] = {
-    1. / 6227020800, 1. / 479001600, 1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320, 1. / 5040,
-    1. / 720,        1. / 120,       1. / 24,       1. / 6,       0.5,         1,          1};
+// (ln 2)^k / k!: the Taylor series of 2^r.
+constexpr auto POWER_SERIES = [] {
+  std::array<double, 14> series{1};
+  for (size_t k = 1; k < series.size(); ++k) series[k] = series[k - 1] * 0.6931471805599453 / double(k);
+  return series;
+}();
 
 // Adding it rounds a number to an integer, ties to even, which then stands in the low bits.
 template <typename A>
@@ -74,21 +77,27 @@ inline __attribute__((always_inline)) N round_even(N v) {
   return (v + MAGIC<A>)-MAGIC<A>;
 }
 
-// To about one unit in the last place: t = n ln 2 + r, a Taylor polynomial in r, and n added to the exponent.
+// exp(t) = 2^u = 2^n 2^r with n = round(u): a polynomial in r, and n added to the exponent. The relative error is |u|
+// roundings of A. Neighbouring terms are joined first (Estrin), since the processor can join several pairs at once.
 template <typename A, typename N>
 inline __attribute__((always_inline)) N exp_negative(N t) {
   using Bits = decltype(t < t);  // integers as wide as the numbers
   constexpr bool single = sizeof(A) == 4;
+  constexpr int TERMS = single ? 8 : POWER_SERIES.size();
   const A least = single ? -87 : -708;
   t = t < least ? N{} + least : t;
-  const N shifted = t * A(1.4426950408889634) + MAGIC<A>, n = shifted - MAGIC<A>;
-  const N r = (t - n * A(single ? 0.693359375 : 6.93147180369123816490e-01)) -
-              n * A(single ? -2.12194440e-4 : 1.90821492927058770002e-10);
-  N p = N{} + A(INVERSE_FACTORIALS[single ? 6 : 0]);
-#pragma GCC unroll 13
-  for (int k = single ? 7 : 1; k < 14; ++k) p = fused(p, r, N{} + A(INVERSE_FACTORIALS[k]));
+  const N u = t * A(1.4426950408889634), shifted = u + MAGIC<A>, r = u - (shifted - MAGIC<A>);
+  N terms[TERMS], power = r;
+#pragma GCC unroll 14
+  for (int k = 0; k < TERMS; ++k) terms[k] = N{} + A(POWER_SERIES[k]);
+#pragma GCC unroll 4
+  for (int count = TERMS; count > 1; count = (count + 1) / 2, power = power * power) {
+#pragma GCC unroll 7
+    for (int k = 0; k < count / 2; ++k) terms[k] = fused(terms[2 * k + 1], power, terms[2 * k]);
+    if (count % 2) terms[count / 2] = terms[count - 1];
+  }
   const Bits one = (Bits)(N{} + A(1));
-  return p * (N)(((Bits)shifted << (single ? 23 : 52)) + one);
+  return terms[0] * (N)(((Bits)shifted << (single ? 23 : 52)) + one);
 }
 
 // Write past the caches: the line is not read before it is overwritten. `out` is aligned to its size.
@@ -106,6 +115,25 @@ inline __attribute__((always_inline)) void stream(void* out, Bits value) {
   memcpy(out, &value, sizeof value);
 }
 
+// 16-bit numbers as 32-bit ones, and back those that fit; the compiler does it in twice the instructions on AVX2.
+template <typename V>
+inline __attribute__((always_inline)) typename V::Words words(typename V::Halves narrow) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return (typename V::Words)_mm256_cvtepu16_epi32((__m128i)narrow);
+#else
+  return __builtin_convertvector(narrow, typename V::Words);
+#endif
+}
+template <typename V>
+inline __attribute__((always_inline)) typename V::Halves halves(typename V::Words wide) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  const auto low = _mm256_castsi256_si128((__m256i)wide), high = _mm256_extracti128_si256((__m256i)wide, 1);
+  return (typename V::Halves)_mm_packus_epi32(low, high);
+#else
+  return __builtin_convertvector(wide, typename V::Halves);
+#endif
+}
+
 template <typename S>
 inline __attribute__((always_inline)) typename Vectors<S>::N load(const S* from) {
   using V = Vectors<S>;
@@ -116,7 +144,7 @@ inline __attribute__((always_inline)) typename Vectors<S>::N load(const S* from)
     typename V::Halves bits;
     memcpy(&bits, from, sizeof bits);
     if constexpr (sizeof(S) == 2 && __is_same(S, BFloat16)) {
-      value = (typename V::N)(__builtin_convertvector(bits, typename V::Words) << 16);
+      value = (typename V::N)(words<V>(bits) << 16);
     } else {
 #if defined(__AVX512F__)
       value = (typename V::N)_mm512_cvtph_ps((__m256i)bits);
@@ -149,7 +177,7 @@ inline __attribute__((always_inline)) void store(S* to, N value, bool streamed) 
     const auto bits = (typename V::Words)value;
     const auto nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     const auto rounded = spikes ? bits >> 16 : value != value ? nearest * 0 + 0x7fc0 : nearest;
-    put(__builtin_convertvector(rounded, typename V::Halves));
+    put(halves<V>(rounded));
   } else {
 #if defined(__AVX512F__)
     put((typename V::Halves)_mm512_cvtps_ph((__m512)value, 0));
