@@ -43,7 +43,8 @@ uint32_t read_big(const uint8_t* bytes) {
   return swapped(read_little(bytes));
 }
 
-constexpr int LINE = 64, AHEAD = 2048;  // bytes of a cache line, and from here to what is fetched: events are seldom cached
+constexpr int LINE = 64;     // bytes of a cache line
+constexpr int AHEAD = 2048;  // bytes from an event to the one that is fetched: recordings come from outside the caches
 
 #ifdef __x86_64__
 // Where four events at a time are counted in [2, height, width].
