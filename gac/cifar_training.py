@@ -17,6 +17,7 @@ from common.datasets import cifar
 from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.files import atomic_path
+from common.ms_resnet.cutmix import CutMix
 from common.training import (
     Process,
     add_arguments,
@@ -30,7 +31,6 @@ from common.training import (
     start,
 )
 from common.training.checkpoint import save_file
-from common.training.mixing import CutMix
 from common.training.record import verdict
 from gac.encoders import ENCODERS
 

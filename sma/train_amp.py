@@ -4,8 +4,8 @@ import argparse
 from functools import partial
 
 import sma  # noqa: F401  registers the networks with timm
+from common.ms_resnet.trainer import Preset, main
 from common.training import run
-from common.training.imagenet import Preset, main
 from sma.conf import global_settings as settings
 
 PRESET = Preset(

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from common.analysis import figures
 from common.errors import UserError
 from common.layers import channels_last
+from common.ms_resnet.files import run_folder
 from common.training import Process, add_arguments, fit, make_loader, seed_everything, start
-from common.training.imagenet_files import run_folder
 from common.training.record import verdict
 from spikingformer.images import ImageBatches, both_parts, data_folder, dataset_name, open_part
 from spikingformer.options import Flags, announce, network_options, recipe_options, warn

@@ -2,8 +2,8 @@
 
 from functools import partial
 
+from common.ms_resnet.trainer import test
 from common.training import run
-from common.training.imagenet import test
 from gac.ImageNet.train_amp import PRESET
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from functools import partial
 import torch
 
 import gac  # noqa: F401  registers the networks with timm
+from common.ms_resnet.files import every_best
+from common.ms_resnet.trainer import TINY, Preset, main
 from common.training import run
-from common.training.imagenet import TINY, Preset, main
-from common.training.imagenet_files import every_best
 from gac.ImageNet.conf import global_settings as settings
 
 PRESET = Preset(

@@ -3,8 +3,8 @@
 from functools import partial
 
 import ma_snn  # noqa: F401  registers the networks with timm
+from common.ms_resnet.trainer import TINY, Preset, main
 from common.training import run
-from common.training.imagenet import TINY, Preset, main
 from ma_snn.Att_Res_SNN.conf import global_settings as settings
 
 PRESET = Preset(

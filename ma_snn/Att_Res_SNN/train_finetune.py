@@ -7,8 +7,8 @@ The original went on for all `EPOCH` epochs with a cosine of this length, so tha
 from dataclasses import replace
 
 from common.errors import UserError
+from common.ms_resnet.trainer import main, parse
 from common.training import run
-from common.training.imagenet import main, parse
 from ma_snn.Att_Res_SNN import train_amp
 from ma_snn.Att_Res_SNN.conf import global_settings as settings
 

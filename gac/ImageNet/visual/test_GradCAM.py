@@ -14,8 +14,8 @@ from common.analysis.gradcam import grad_cam, overlay
 from common.datasets.imagenet import centre, load_rgb, to_tensor
 from common.errors import UserError
 from common.files import atomic_path
+from common.ms_resnet.trainer import add_network_flags, build_model, parse_checked
 from common.training import run, start
-from common.training.imagenet import add_network_flags, build_model, parse_checked
 from gac.ImageNet.train_amp import PRESET
 
 

@@ -12,10 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
+from common.ms_resnet import trainer
+from common.ms_resnet.files import every_best, last_epochs, run_folder
+from common.ms_resnet.trainer import FLAGS, MS_RESNET, Preset, main, parse
 from common.training import Process, run
-from common.training import imagenet as trainer
-from common.training.imagenet import FLAGS, MS_RESNET, Preset, main, parse
-from common.training.imagenet_files import every_best, last_epochs, run_folder
 
 ALONE = Process(0, 1, 0, torch.device("cpu"))
 SMALL = ("-net", "resnet18", "-b", "6", "-lr", "0.1", "--tiny", "--width", "4", "--device", "cpu", "--epochs", "1")
@@ -160,7 +160,7 @@ def test_a_killed_run_resumes_bit_equal_in_its_own_folder(call, monkeypatch):
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr("common.training.imagenet_files.RunFiles.on_step", interrupt)
+        patch.setattr("common.ms_resnet.files.RunFiles.on_step", interrupt)
         call("--epochs", "2", root="parts")
     parts = call("--epochs", "2", "--resume", root="parts")
     expected, actual = (torch.load(folder / "checkpoint.pt", weights_only=True)["model"] for folder in (whole, parts))

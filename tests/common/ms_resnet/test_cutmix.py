@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from common.ms_resnet.cutmix import CutMix, draw_box
 from common.training.losses import smooth_cross_entropy
-from common.training.mixing import CutMix, draw_box
 from tests.parity.harness import close, fixtures, load
 
 FILES = fixtures("gac", "mod_cutmix_seed*")

@@ -1,4 +1,4 @@
-"""The ImageNet trainer of the MS-ResNet family; `python -m common.training.imagenet -net resnet34` trains MS-ResNet.
+"""The ImageNet trainer of the MS-ResNet family; `python -m common.ms_resnet.train -net resnet34` trains MS-ResNet.
 
 The published trainers of MS-ResNet, GAC, SMA-ResNet and Att-MS-ResNet are one program with a few different constants. A
 `Preset` holds those; an entry script is a preset and a call of `main` or, to test weights, of `test`.
@@ -16,19 +16,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-import common.ms_resnet  # noqa: F401  registers MS-ResNet with timm
 from common.analysis import figures
 from common.datasets.imagenet import check_classes, eval_transform, imagenet, train_transform
 from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
+from common.ms_resnet.cutmix import CutMix
+from common.ms_resnet.files import Row, Rule, RunFiles, last_epochs, run_folder
 from common.training.checkpoint import load_weights
 from common.training.evaluation import as_is, evaluate_classification
-from common.training.imagenet_files import Row, Rule, RunFiles, last_epochs, run_folder
-from common.training.launch import Process, add_arguments, main_first, run, seed_everything, start
+from common.training.launch import Process, add_arguments, main_first, seed_everything, start
 from common.training.loaders import make_shared_loader
 from common.training.loop import fit
 from common.training.losses import smooth_cross_entropy
-from common.training.mixing import CutMix
 from common.training.record import verdict
 from common.training.schedules import cosine
 
@@ -310,7 +309,3 @@ def report(args: argparse.Namespace, folder: Path, log_dir: Path, history: list[
         f"curves        {folder / 'curves.png'}\n"
         f"metrics       {folder / 'log.csv'}, TensorBoard {log_dir}"
     )
-
-
-if __name__ == "__main__":
-    run(partial(main, MS_RESNET))
