@@ -1,39 +1,13 @@
-"""What the three `CNN/Config.py` share: the places for a run's state, printing, and the command line."""
+"""What the three `CNN/Config.py` share: most of the published settings, and the places for a run's state."""
 
-import argparse
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from common.errors import UserError
 
-ALIASES = {
-    "savePath": ("--data-path",),
-    "num_epochs": ("--epochs",),
-    "onlyTest": ("--eval", "--test-only"),
-    "pretrained_path": ("--weights",),
-    "num_work": ("--num-workers",),
-}
-"""Second names of settings, those that every entry script of this project has."""
-CHOICES = {
-    "mode_select": ("spike", "mem"),
-    "TR_model": ("NTR", "TR"),
-    "mem_act": (torch.relu, None),
-    "track_running_stats": (True,),
-    "in_channels": (2,),
-}
-"""Settings of which the networks know only these values."""
-ACTIVATIONS = {"relu": torch.relu, "none": None}
-"""`mem_act` on the command line."""
-SENSOR_SIDE = 128
-
-
-class Config:
-    """Base of `configs`; printed, it gives one `name==value` line per attribute and an empty line.
-
-    The attributes set here are where the original kept the state of a run. They are no settings and stay as they are.
-    """
+class RunState:
+    """Where the original keeps the state of a run: no settings, they stay as they are."""
 
     def __init__(self):
         self.train_dataset = self.test_dataset = self.train_loader = self.test_loader = None
@@ -44,72 +18,81 @@ class Config:
         self.epoch_list, self.loss_train_list, self.loss_test_list = [], [], []
         self.acc_train_list, self.acc_test_list = [], []
 
+
+class Config(RunState):
+    """Base of `configs`; printed, it gives one `name==value` line per attribute and an empty line."""
+
+    def __init__(self):
+        super().__init__()
+
+        # attention: no, TA, CA, SA, TCA, TSA, CSA or TCSA, and how many times fewer hidden units its gates have
+        self.attention = "no"
+        self.c_ratio = 8
+        self.t_ratio = 2
+
+        # course of the run
+        self.num_epochs = 300
+        self.batch_size = 128  # per process
+        self.batch_size_test = 128
+        self.onlyTest = False
+        self.pretrained_path = None
+        self.init_method = None  # xavier, kaiming
+
+        # input and output
+        self.ds = 1  # spatial down-sampling of the 128 x 128 sensor
+        self.in_channels = 2
+        self.im_width, self.im_height = 128 // self.ds, 128 // self.ds
+
+        # data
+        self.clip = 10  # windows per test recording
+        self.is_train_Enhanced = True  # train on windows at random times
+        self.is_spike = False  # counts become 0 or 1
+        self.interval_scaling = False  # counts of a window are divided by their maximum
+
+        # neuron
+        self.beta = 0.0
+        self.alpha = 0.3
+        self.Vreset = 0.0  # not used
+        self.Vthres = 0.3
+        self.reduction = 5  # not used
+        self.T_extend_Conv = False  # not used
+        self.T_extend_BN = False  # not used
+        self.h_conv = False  # not used
+        self.mem_act = torch.relu  # of LIAF neurons
+        self.mode_select = "spike"  # or mem: LIAF neurons
+        self.TR_model = "NTR"  # or TR: LIAF neurons pass on what lies above the threshold
+
+        # batch norm and surrogate gradient, which is 1 / a within lens of the threshold
+        self.track_running_stats = True
+        self.a = 0.5
+        self.lens = self.a / 2
+
+        # Adam, and a tenth of the learning rate after 5 epochs without a lower training loss
+        self.lr = 1e-3
+        self.betas = [0.9, 0.999]
+        self.eps = 1e-8
+        self.weight_decay = 0.0
+        self.lr_scheduler = True
+        self.lr_scheduler_epoch = 25  # not used
+        self.criterion = nn.MSELoss()  # of the outputs [B, K] and the one-hot labels
+
+        # files; names that are None follow from the settings
+        self.name = None
+        self.modelNames = None
+        self.recordNames = None
+
+        # loaders
+        self.drop_last = False
+        self.pip_memory = False
+
     def __str__(self) -> str:
         return "".join(f"{name}=={value}\n" for name, value in (settings(self) | vars(self)).items())
 
 
 def settings(config: Config) -> dict[str, object]:
     """The attributes of `config` that are settings, with their values."""
-    state = vars(Config())
+    state = vars(RunState())
     return {name: value for name, value in vars(config).items() if name not in state}
-
-
-def add_settings(parser: argparse.ArgumentParser, config: Config) -> None:
-    """Add an option per setting under its own name, its type that of the default; `--batch-size` is `--batch_size`."""
-    for name, default in settings(config).items():
-        spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}", *ALIASES.get(name, ())))
-        parser.add_argument(*spellings, dest=name, default=default, **_kind(name, default))
-    parser.set_defaults(im_width=None, im_height=None)  # they follow ds unless given
-
-
-def _kind(name: str, default: object) -> dict[str, object]:
-    """How `argparse` reads a setting; a help text, if only a blank, makes it show the default."""
-    if isinstance(default, bool):
-        return {"action": argparse.BooleanOptionalAction, "help": " "}
-    if name == "dt":
-        return {"type": int, "nargs": "+", "help": "ms; several join their data sets"}
-    if isinstance(default, list):
-        return {"type": type(default[0]), "nargs": len(default), "help": " "}
-    if name == "criterion":
-        return {"type": _criterion, "metavar": "NAME", "help": "a loss of torch.nn for outputs and one-hot labels"}
-    if name == "mem_act":
-        return {"type": lambda text: ACTIVATIONS.get(text, text), "help": "relu or none"}
-    return {"type": str if default is None else type(default), "help": " "}
-
-
-def _criterion(name: str) -> nn.Module:
-    if not name.endswith("Loss") or not hasattr(nn, name):
-        raise argparse.ArgumentTypeError(f"{name} is no loss of torch.nn; expected a name such as MSELoss")
-    return getattr(nn, name)()
-
-
-def apply(config: Config, args: argparse.Namespace) -> None:
-    """Put the parsed settings into `config` and complete what follows from others.
-
-    Raises:
-        UserError: a setting that the networks do not have, or settings that contradict each other.
-    """
-    for name in settings(config):
-        setattr(config, name, getattr(args, name))
-    if isinstance(config.dt, list) and len(config.dt) == 1:
-        (config.dt,) = config.dt
-    for name, choices in CHOICES.items():
-        if getattr(config, name) not in choices:
-            allowed = " or ".join(map(str, choices))
-            raise UserError(f"{name} = {getattr(config, name)}: the networks know {allowed} only")
-    if config.a != 2 * config.lens:
-        raise UserError(
-            f"a = {config.a} and lens = {config.lens}: lens has to be a / 2, half the width of the surrogate"
-        )
-    if config.ds < 1 or SENSOR_SIDE % config.ds:
-        raise UserError(f"ds = {config.ds}: expected a divisor of {SENSOR_SIDE}, the pixels of a side of the sensor")
-    side = SENSOR_SIDE // config.ds
-    for name in ("im_width", "im_height"):
-        if getattr(config, name) not in (None, side):
-            raise UserError(f"{name} = {getattr(config, name)}: with ds = {config.ds} it is {side}; change ds")
-        setattr(config, name, side)
-    if config.onlyTest and not config.pretrained_path:
-        raise UserError("onlyTest needs the weights to test: add --pretrained_path FILE")
 
 
 def output_folders(here: str) -> tuple[Path, Path]:

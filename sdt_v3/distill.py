@@ -19,11 +19,11 @@ from common.training import (
     fit,
     load_state,
     load_weights,
+    mixed_precision,
     read_weights,
     smooth_cross_entropy,
 )
-from sdt_v3.options import mixed_precision
-from sdt_v3.training import distillation_loss, mix_losses
+from sdt_v3.recipe import distillation_loss, mix_losses
 
 AUTHORS_NAMES = {"caformer_b36_in21ft1k": "caformer_b36.sail_in22k_ft_in1k"}
 STAND_IN = "test_resnet"

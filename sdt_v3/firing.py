@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader
 from common.errors import UserError
 from common.files import atomic_path
 from common.neurons import IntegerLIF
-from common.training import Process, seed_everything, start, sum_over_ranks
-from sdt_v3.event_training import build_model, datasets, loader_of, parse
+from common.training import Process, begin, sum_over_ranks
+from sdt_v3.data.events import datasets
+from sdt_v3.flags import parse_events
+from sdt_v3.train_events import build_model, loader_of
 
 
 @contextmanager
@@ -68,12 +70,11 @@ def write_table(table: list[dict[str, object]], path: Path) -> None:
 
 def main() -> None:
     """Run the script: read weights, count over the test set, write the table."""
-    args = parse()
-    if not args.finetune:
+    args = parse_events()
+    if not args.weights:
         raise UserError("firing rates need trained weights: add --weights FILE")
     args.eval = True
-    process = start(args.device, args.local_rank)
-    seed_everything(args.seed, process.rank)
+    process = begin(args)
     _, test_set = datasets(args, process)
     model = build_model(args, process)
     table = rows(count_integers(model, loader_of(args, process)(test_set, train=False), process))

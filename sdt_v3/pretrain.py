@@ -9,13 +9,13 @@ from torch import Tensor
 
 from common.datasets.imagenet import imagenet
 from common.errors import UserError
-from common.training import Process, fit, make_loader, seed_everything, start
-from sdt_v3.data.imagenet import image_root, pretrain_transform
+from common.training import Flags, Process, announce, begin, fit, grad_scaler, make_loader, mixed_precision
+from sdt_v3.data.images import image_root, pretrain_transform
+from sdt_v3.flags import training_options
 from sdt_v3.models import mae
 from sdt_v3.models.aliases import names_of
-from sdt_v3.options import Flags, announce, mixed_precision, peak_rate, training_options
+from sdt_v3.recipe import peak_rate, warmup_cosine
 from sdt_v3.results import Results
-from sdt_v3.training import warmup_cosine
 
 TINY = {
     "embed_dim": (16, 32, 64),
@@ -46,7 +46,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     flags.option("--decoder_embed_dim", type=int, default=256)
     flags.option("--decoder_depth", type=int, default=4)
     flags.set_defaults(min_lr=5e-6, warmup_epochs=20, num_workers=3)
-    args = flags.parse(TINY, arguments)
+    args = flags.parse(arguments, TINY)
+    args.log_dir = args.log_dir or args.output_dir
     if not 0 < args.mask_ratio < 1:
         raise UserError(f"--mask_ratio {args.mask_ratio:g}: expected a share between 0 and 1")
     if args.eval:
@@ -72,8 +73,7 @@ def build_model(args: argparse.Namespace) -> mae.MaskedAutoencoder:
 def main() -> None:
     """Run the script."""
     args = parse()
-    process = start(args.device, args.local_rank)
-    seed_everything(args.seed, process.rank)
+    process = begin(args)
     train_set = imagenet(image_root(args, process), True, pretrain_transform(args.input_size))
     model = build_model(args).to(process.device)
     loader = make_loader(
@@ -87,7 +87,7 @@ def main() -> None:
         pin_memory=args.pin_mem and process.device.type == "cuda",
     )
     if process.is_main:
-        announce(args, TINY, f"{len(train_set)} images, of which {args.mask_ratio:.0%} is hidden")
+        announce(args, TINY, f"{args.model}: {len(train_set)} images, of which {args.mask_ratio:.0%} is hidden")
     history = train(args, process, model, loader)
     if process.is_main:
         print(
@@ -109,7 +109,7 @@ def train(
         eps=1e-4,
         weight_decay=args.weight_decay,
     )
-    scaler = torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
+    scaler = grad_scaler(amp, process)
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
     return fit(
         model,

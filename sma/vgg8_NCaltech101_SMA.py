@@ -5,7 +5,8 @@ from functools import partial
 import torch
 
 from common.training import run, tet_cross_entropy
-from sma.event_training import Recipe, main
+from sma.flags import Recipe
+from sma.train_events import main
 
 RECIPE = Recipe(
     script="vgg8_NCaltech101_SMA",

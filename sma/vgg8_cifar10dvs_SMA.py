@@ -6,7 +6,8 @@ import torch
 from torchvision.transforms import v2
 
 from common.training import mse_one_hot, run
-from sma.event_training import Recipe, main
+from sma.flags import Recipe
+from sma.train_events import main
 
 RECIPE = Recipe(
     script="vgg8_cifar10dvs_SMA",

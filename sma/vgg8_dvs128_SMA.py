@@ -5,7 +5,8 @@ from functools import partial
 import torch
 
 from common.training import mse_one_hot, run
-from sma.event_training import Recipe, main
+from sma.flags import Recipe
+from sma.train_events import main
 
 RECIPE = Recipe(
     script="vgg8_dvs128_SMA",

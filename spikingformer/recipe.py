@@ -8,7 +8,6 @@ from pathlib import Path
 import timm
 import torch
 import torch.nn.functional as F
-from timm.data import Mixup
 from timm.optim import create_optimizer_v2, optimizer_kwargs
 from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from timm.scheduler.scheduler import Scheduler
@@ -18,7 +17,15 @@ from torch.utils.data import DataLoader
 
 import spikingformer.models  # noqa: F401  registers the networks with timm
 from common.errors import UserError
-from common.training import Process, evaluate_classification, load_state, load_weights, read_weights
+from common.training import (
+    Process,
+    evaluate_classification,
+    load_state,
+    load_weights,
+    mixes,
+    mixup_of,
+    read_weights,
+)
 from common.training.checkpoint import FORMAT, read_file
 
 BatchTransform = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -103,20 +110,9 @@ def mixing(args: argparse.Namespace) -> BatchTransform | None:
     Raises:
         UserError: the batch cannot be divided into pairs.
     """
-    if args.mixup <= 0 and args.cutmix <= 0 and args.cutmix_minmax is None:
+    if not mixes(args):
         return None
-    if args.batch_size % 2:
-        raise UserError(f"--batch-size {args.batch_size}: mixup pairs the samples; give an even number or --mixup 0")
-    mix = Mixup(
-        args.mixup,
-        args.cutmix,
-        args.cutmix_minmax,
-        args.mixup_prob,
-        args.mixup_switch_prob,
-        args.mixup_mode,
-        label_smoothing=args.smoothing,
-        num_classes=args.num_classes,
-    )
+    mix = mixup_of(args, args.num_classes)
 
     def transform(images: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         mix.mixup_enabled = not args.mixup_off_epoch or epoch < args.mixup_off_epoch

@@ -1,18 +1,15 @@
 """What the MS-ResNet family's ImageNet trainers leave behind: folders, weight files, TensorBoard tags."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from common.errors import UserError
 from common.training.checkpoint import save_file
-from common.training.launch import Process, max_over_ranks
+from common.training.launch import Process
 
 Row = dict[str, float]
 EVERY = 10
@@ -40,25 +37,6 @@ def every_best(history: Sequence[Row], epochs: int, save_epoch: int) -> str | No
 
 
 Rule = Callable[[Sequence[Row], int, int], str | None]
-
-
-def run_folder(root: Path, time_now: str, resume: Path | bool | None, process: Process) -> Path:
-    """The folder of a run in `root`, named by its start; a resumed run keeps the folder of its checkpoint.
-
-    `resume` is a checkpoint, or True for the newest one in `root`.
-
-    Raises:
-        UserError: there is no checkpoint to resume.
-    """
-    if not resume:
-        (now,) = max_over_ranks([time.time()], process)  # the same in all processes
-        return root / datetime.fromtimestamp(now).strftime(time_now)
-    if resume is not True:
-        return resume.parent
-    found = sorted(root.glob("*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(f"--resume: there is no {root}/*/checkpoint.pt; start without it, or name the checkpoint")
-    return found[-1].parent
 
 
 class RunFiles:

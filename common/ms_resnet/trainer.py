@@ -16,22 +16,32 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from common.analysis import figures
 from common.datasets.imagenet import check_classes, eval_transform, imagenet, train_transform
 from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.ms_resnet.cutmix import CutMix
-from common.ms_resnet.files import Row, Rule, RunFiles, last_epochs, run_folder
-from common.training.checkpoint import load_weights
-from common.training.evaluation import as_is, evaluate_classification
-from common.training.launch import Process, add_arguments, main_first, seed_everything, start
-from common.training.loaders import make_shared_loader
-from common.training.loop import fit
-from common.training.losses import smooth_cross_entropy
-from common.training.record import verdict
-from common.training.schedules import cosine
+from common.ms_resnet.files import Row, Rule, RunFiles, last_epochs
+from common.training import (
+    Flags,
+    Process,
+    announce,
+    as_is,
+    begin,
+    class_count,
+    conclude,
+    cosine,
+    data_folder,
+    evaluate_classification,
+    fit,
+    load_weights,
+    main_first,
+    make_shared_loader,
+    mixed_precision,
+    run_folder,
+    smooth_cross_entropy,
+    weights_to_test,
+)
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "ImageNet2012"
 TINY = {
     "T": 2,
     "width": 32,
@@ -64,6 +74,8 @@ class Preset:
     find_unused_parameters: bool = False
     flags: tuple[str, ...] = ()
     """Those of `FLAGS` that the script has."""
+    without_effect: tuple[str, ...] = ()
+    """Flags that the original accepts and does not use either."""
     model_flags: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Flags, with the settings of `add_argument`, that become arguments of the network."""
     tiny: Mapping[str, object] = field(default_factory=lambda: TINY)
@@ -91,7 +103,6 @@ def yes(text: str) -> bool:
 FLAGS = {
     "--beta": {"type": float, "default": 1.0, "help": "CutMix: of the Beta distribution; 0 mixes nothing"},
     "--cutmix_prob": {"type": float, "default": 1.0, "help": "CutMix: share of the batches that are mixed"},
-    "-warm": {"type": int, "default": 1, "help": "accepted; the original does not use it either"},
     "--end_early": {"type": yes, "nargs": "?", "const": True, "default": False, "help": "stop before training"},
 }
 """Flags that only some of the trainers have."""
@@ -105,85 +116,83 @@ def parse(preset: Preset, arguments: Sequence[str] | None = None, *, testing: bo
     Raises:
         UserError: a combination that cannot run.
     """
-    parser = argparse.ArgumentParser(
-        description=f"{'Test' if testing else 'Train'} {', '.join(preset.nets.values())} on ImageNet.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    option = parser.add_argument
+    flags = Flags(f"{'Test' if testing else 'Train'} {', '.join(preset.nets.values())} on ImageNet.")
+    option, batch_size = flags.option, 100 if testing else preset.batch_size
     option("-gpu", type=yes, nargs="?", const=True, default=True, help="false: the same as --device cpu")
-    option("-b", type=int, default=100 if testing else preset.batch_size, help="batch size of all processes together")
+    option("-b", "--batch-size", type=int, default=batch_size, help="of all processes together")
     option("-j", "--workers", type=int, default=preset.workers, help="loader processes, at most one per core")
-    add_network_flags(parser, preset)
+    network_options(flags, preset)
     if testing:
         option("-weights", "--weights", type=Path, required=True, help="file to test, or a name in the store")
-        add_arguments(parser, exclude={"--weights", "--epochs", "--resume", "--eval", "--test-only", "--amp"})
-        parser.set_defaults(eval=True)
+        flags.common("--epochs", "--resume", "--eval", "--amp")
+        flags.set_defaults(eval=True)
     else:
-        _add_training_flags(parser, preset)
-    parser.set_defaults(seed=445, output_dir=Path())
-    return parse_checked(parser, preset, arguments)
+        _training_options(flags, preset)
+    flags.set_defaults(seed=445, output_dir=Path())
+    return parse_checked(flags, preset, arguments)
 
 
-def add_network_flags(parser: argparse.ArgumentParser, preset: Preset) -> None:
+def network_options(flags: Flags, preset: Preset) -> None:
     """Add the flags that describe a network."""
-    option = parser.add_argument
+    option = flags.option
     option("-net", required=True, choices=preset.nets, help="network")
-    option("-T", "--time", dest="T", type=int, default=preset.T, help="time steps")
+    option("-T", "--time", dest="T", type=int, default=preset.T, minimum=1, help="time steps")
+    option("--num-classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("--img-size", type=int, default=224, help="side of the images, a multiple of 32")
     option("--width", type=int, default=64, help="channels of the stem")
     option("--blocks", type=int, nargs=4, help="blocks of the four stages, if not as published")
     names = [option(flag, **settings).dest for flag, settings in preset.model_flags.items()]
-    parser.set_defaults(model_names=names)
+    flags.set_defaults(model_names=names)
 
 
-def _add_training_flags(parser: argparse.ArgumentParser, preset: Preset) -> None:
-    option = parser.add_argument
-    option("-lr", type=float, default=0.1, help="initial learning rate")
+def _training_options(flags: Flags, preset: Preset) -> None:
+    option = flags.option
+    option("-lr", "--lr", type=float, default=0.1, help="initial learning rate")
     option("--t-max", type=int, help=f"period of the cosine in epochs, by default epochs // {preset.periods}")
     option("--min-area", type=float, default=0.08, help="smallest share of the image in a training crop")
     option("--auto-augment", action=argparse.BooleanOptionalAction, default=True, help="AutoAugment, ImageNet policy")
-    parser.set_defaults(beta=0.0, cutmix_prob=0.0, end_early=False)
+    flags.set_defaults(beta=0.0, cutmix_prob=0.0, end_early=False)
     for flag in preset.flags:
         option(flag, **FLAGS[flag])
-    add_arguments(parser)
-    parser.set_defaults(epochs=preset.epochs, amp=None)
+    flags.without_effect(*preset.without_effect)
+    flags.common()
+    flags.set_defaults(epochs=preset.epochs, amp=None)
 
 
-def parse_checked(
-    parser: argparse.ArgumentParser, preset: Preset, arguments: Sequence[str] | None = None
-) -> argparse.Namespace:
+def parse_checked(flags: Flags, preset: Preset, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The parsed arguments, after `--tiny` has changed the defaults.
 
     Raises:
         UserError: a combination that cannot run.
     """
-    if parser.parse_known_args(arguments)[0].tiny:
-        parser.set_defaults(**preset.tiny)
-    args = parser.parse_args(arguments)
-    if args.T < 1:
-        raise UserError(f"-T {args.T}: the network needs at least one time step")
+    args = flags.parse(arguments, preset.tiny)
     if args.img_size < 32 or args.img_size % 32:
         raise UserError(f"--img-size {args.img_size}: expected a multiple of 32, as images are halved five times")
-    if args.eval and not args.weights:
-        raise UserError("--test-only needs the weights to test: add --weights FILE")
+    args.weights = weights_to_test(args)
+    if not getattr(args, "gpu", True):
+        args.device = "cpu"
     return args
 
 
 def main(preset: Preset) -> None:
     """Run a training script: train and test, or only test given weights."""
     args = parse(preset)
-    process = start(args.device if args.gpu else "cpu", args.local_rank)
-    seed_everything(args.seed, process.rank)
-    root = data_folder(args, process)
+    process = begin(args)
+    root = data_root(args, process)
     test_set = imagenet(root, False, eval_transform(args.img_size))
     if args.eval:
         evaluate_weights(preset, args, process, test_set)
         return
     train_set = imagenet(root, True, train_transform(args.img_size, args.min_area, args.auto_augment))
     check_classes(train_set, test_set)
-    model = build_model(preset, args, len(test_set.classes), process)
+    model = build_model(preset, args, classes_of(args, test_set), process)
     if process.is_main:
-        announce(preset, args, train_set, test_set)
+        announce(
+            args,
+            preset.tiny,
+            f"{preset.nets[args.net]}: T={args.T}, {len(test_set.classes)} classes, {args.img_size} x {args.img_size} "
+            f"pixels, {len(train_set)} training and {len(test_set)} test images",
+        )
     if not args.end_early:
         train(preset, args, process, model, train_set, test_set)
 
@@ -191,17 +200,22 @@ def main(preset: Preset) -> None:
 def test(preset: Preset) -> None:
     """Run a test script: top-1 and top-5 accuracy of given weights on the evaluation part."""
     args = parse(preset, testing=True)
-    process = start(args.device if args.gpu else "cpu", args.local_rank)
-    test_set = imagenet(data_folder(args, process), False, eval_transform(args.img_size))
+    process = begin(args)
+    test_set = imagenet(data_root(args, process), False, eval_transform(args.img_size))
     evaluate_weights(preset, args, process, test_set)
 
 
-def data_folder(args: argparse.Namespace, process: Process) -> Path:
+def data_root(args: argparse.Namespace, process: Process) -> Path:
     """Where the images are; the tiny ones are painted first."""
     if args.data_path or not args.tiny:
-        return args.data_path or DATA
+        return args.data_path or data_folder("ImageNet2012")
     with main_first(process):
         return write_tiny_images("imagenet", args.output_dir / "data" / "imagenet_tiny", **TINY_SET)
+
+
+def classes_of(args: argparse.Namespace, images: ImageFolder) -> int:
+    """The number of classes of the network."""
+    return class_count(args.num_classes, len(images.classes), Path(images.root).parent)
 
 
 def build_model(preset: Preset, args: argparse.Namespace, num_classes: int, process: Process) -> nn.Module:
@@ -218,7 +232,9 @@ def build_model(preset: Preset, args: argparse.Namespace, num_classes: int, proc
 
 def loader_of(images: ImageFolder, args: argparse.Namespace, process: Process, *, train: bool) -> DataLoader:
     """The images that this process works on, in the order that the flags ask for."""
-    return make_shared_loader(images, args.b, train=train, process=process, seed=args.seed, workers=args.workers)
+    return make_shared_loader(
+        images, args.batch_size, train=train, process=process, seed=args.seed, workers=args.workers
+    )
 
 
 def loss_of(preset: Preset) -> Callable[[Tensor, Tensor], Tensor]:
@@ -235,7 +251,7 @@ def train(
     test_set: ImageFolder,
 ) -> list[Row]:
     """Train as the preset says, write the original's files and return one row of metrics per epoch."""
-    num_classes, run_name = len(test_set.classes), Path(args.net, str(args.b), str(args.lr), preset.tag)
+    num_classes, run_name = classes_of(args, test_set), Path(args.net, str(args.batch_size), str(args.lr), preset.tag)
     folder = run_folder(args.output_dir / preset.checkpoint_path / run_name, preset.time_now, args.resume, process)
     log_dir = args.output_dir / preset.log_dir / run_name / folder.name
     optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=preset.weight_decay)
@@ -258,25 +274,26 @@ def train(
             process=process,
             output_dir=folder,
             scheduler=cosine(optimizer, args.t_max or max(args.epochs // preset.periods, 1), offset=1),
-            amp=process.device.type == "cuda" if args.amp is None else args.amp,
+            amp=mixed_precision(args, process),
             transform_batch=CutMix(num_classes, args.beta, args.cutmix_prob, "batch"),
             reduce_output=preset.reduce_output,
             sync_bn=True,
             find_unused_parameters=preset.find_unused_parameters,
-            on_step=partial(files.on_step, args.b) if preset.iterations else None,
+            on_step=partial(files.on_step, args.batch_size) if preset.iterations else None,
             on_epoch_end=files.on_epoch_end,
             resume=args.resume,
             metadata={"model": preset.nets[args.net], "T": args.T, "num_classes": num_classes, "args": vars(args)},
             select=None,
         )
     if process.is_main:
-        report(args, folder, log_dir, history, num_classes)
+        places = {"weights": f"{folder}/{args.net}-*.pth", "TensorBoard": log_dir}
+        conclude(history, num_classes, folder, f"{args.net}, T={args.T}", places)
     return history
 
 
 def evaluate_weights(preset: Preset, args: argparse.Namespace, process: Process, test_set: ImageFolder) -> None:
     """Print top-1 and top-5 accuracy of `--weights`, and the size of the network."""
-    model = build_model(preset, args, len(test_set.classes), process)
+    model = build_model(preset, args, classes_of(args, test_set), process)
     loader = loader_of(test_set, args, process, train=False)
     result = evaluate_classification(model, loader, loss_of(preset), process, preset.reduce_output)
     if process.is_main:
@@ -286,26 +303,3 @@ def evaluate_weights(preset: Preset, args: argparse.Namespace, process: Process,
             f"{args.weights}: top-1 {result['acc1']:.2f} %{top5} of {result['samples']} images, "
             f"{parameters:,} parameters"
         )
-
-
-def announce(preset: Preset, args: argparse.Namespace, train_set: ImageFolder, test_set: ImageFolder) -> None:
-    """Say what is about to run, and in what `--tiny` differs from the paper."""
-    print(
-        f"{preset.nets[args.net]}: T={args.T}, {len(test_set.classes)} classes, {args.img_size} x {args.img_size} "
-        f"pixels, {len(train_set)} training and {len(test_set)} test images"
-    )
-    if args.tiny:
-        changed = ", ".join(f"{name}={getattr(args, name)}" for name in preset.tiny)
-        print(f"--tiny is a check of the whole path, not the paper's experiment: {changed}")
-
-
-def report(args: argparse.Namespace, folder: Path, log_dir: Path, history: list[Row], num_classes: int) -> None:
-    """Draw the curves of a finished run and say where everything lies."""
-    figures.training_curves(history, folder / "curves.png", f"{args.net}, T={args.T}")
-    print(
-        f"{verdict(history, num_classes)}\n"
-        f"weights       {folder}/{args.net}-*.pth\n"
-        f"checkpoint    {folder / 'checkpoint.pt'}  (continue with --resume)\n"
-        f"curves        {folder / 'curves.png'}\n"
-        f"metrics       {folder / 'log.csv'}, TensorBoard {log_dir}"
-    )

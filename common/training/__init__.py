@@ -1,29 +1,39 @@
-"""Training that every paper shares: launching, loading, the one loop, evaluation, checkpoints and logs."""
+"""Training that every paper shares: flags, launching, loading, the one loop, evaluation, checkpoints and logs."""
 
 from common.training.checkpoint import load_checkpoint, load_state, load_weights, read_weights, save_checkpoint
 from common.training.evaluation import as_is, evaluate_classification, mean_over_time
-from common.training.launch import (
-    Process,
-    add_arguments,
-    main_first,
-    max_over_ranks,
-    run,
-    seed_everything,
-    start,
-    sum_over_ranks,
-)
+from common.training.flags import Flags, mixing_options
+from common.training.launch import Process, main_first, max_over_ranks, run, seed_everything, start, sum_over_ranks
 from common.training.loaders import make_loader, make_shared_loader, stack_time_first
 from common.training.loop import fit
 from common.training.losses import mse_one_hot, smooth_cross_entropy, tet_cross_entropy
+from common.training.mixing import mixes, mixup_of
+from common.training.program import (
+    announce,
+    begin,
+    class_count,
+    conclude,
+    data_folder,
+    grad_scaler,
+    mixed_precision,
+    run_folder,
+    weights_to_test,
+)
 from common.training.schedules import cosine
 
 __all__ = [
+    "Flags",
     "Process",
-    "add_arguments",
+    "announce",
     "as_is",
+    "begin",
+    "class_count",
+    "conclude",
     "cosine",
+    "data_folder",
     "evaluate_classification",
     "fit",
+    "grad_scaler",
     "load_checkpoint",
     "load_state",
     "load_weights",
@@ -32,9 +42,14 @@ __all__ = [
     "make_shared_loader",
     "max_over_ranks",
     "mean_over_time",
+    "mixed_precision",
+    "mixes",
+    "mixing_options",
+    "mixup_of",
     "mse_one_hot",
     "read_weights",
     "run",
+    "run_folder",
     "save_checkpoint",
     "seed_everything",
     "smooth_cross_entropy",
@@ -42,4 +57,5 @@ __all__ = [
     "start",
     "sum_over_ranks",
     "tet_cross_entropy",
+    "weights_to_test",
 ]

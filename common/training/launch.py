@@ -1,17 +1,15 @@
-"""Starting a training script: its common flags, its process among others, its seeds, its exit.
+"""Starting a training script: its process among others, its seeds, its exit.
 
 With `kernels/dispatch.py` the only module that reads the environment.
 """
 
-import argparse
 import gc
 import os
 import random
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,29 +31,6 @@ class Process:
     def is_main(self) -> bool:
         """True in the one process that writes files and speaks."""
         return self.rank == 0
-
-
-def add_arguments(parser: argparse.ArgumentParser, exclude: Collection[str] = ()) -> None:
-    """Add the flags that every entry script has beside its paper's own.
-
-    `exclude` names spellings that the script declares itself, such as "--epochs"; an option goes when none is left.
-    """
-
-    def option(*spellings: str, **settings: object) -> None:
-        if kept := [spelling for spelling in spellings if spelling not in exclude]:
-            parser.add_argument(*kept, **settings)
-
-    option("--data-path", type=Path, help="folder of the data set")
-    option("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
-    option("--output-dir", type=Path, default=Path("output"), help="folder of checkpoints and logs")
-    option("--resume", nargs="?", const=True, type=Path, help="continue from PATH, or from the output folder")
-    option("--seed", type=int, default=0, help="seed of every random generator (default: %(default)s)")
-    option("--epochs", type=int, help="number of epochs")
-    option("--tiny", action="store_true", help="built-in tiny data and sizes that finish on a laptop CPU")
-    option("--eval", "--test-only", dest="eval", action="store_true", help="evaluate --weights and stop")
-    option("--weights", type=Path, help="weights to start from or to evaluate: a file, or a name in the store")
-    option("--amp", action=argparse.BooleanOptionalAction, default=False, help="mixed precision")
-    option("--local-rank", "--local_rank", dest="local_rank", type=int, default=-1, help="given by the launcher")
 
 
 def start(device: str = "auto", local_rank: int = -1) -> Process:

@@ -32,9 +32,9 @@ def make_loader(
     Training: shuffled; batch k of N processes together is batch k of one process with N times the batch size.
     Evaluation: in order, every sample in exactly one process; `seed` and `drop_last` have no effect.
     Workers start anew each epoch, because persistent ones would carry random state that no checkpoint can hold.
-    `pin_memory=None` pins when the device is CUDA. `sampler` replaces the shuffling of a training loader; it needs
-    There are at most as many `workers` as cores for each process.
-    `set_epoch`, `seed` and `rank`, as a DistributedSampler has them.
+    There are at most as many `workers` as cores for each process. `pin_memory=None` pins when the device is CUDA.
+    `sampler` replaces the shuffling of a training loader; it needs `set_epoch`, `seed` and `rank`, as a
+    DistributedSampler has them.
     """
     common = {
         "batch_size": batch_size,

@@ -52,6 +52,7 @@ from common.training.checkpoint import save_file
 from common.training.evaluation import as_is, count_correct
 from common.training.launch import Process, max_over_ranks, sum_over_ranks
 from common.training.loaders import start_epoch
+from common.training.program import grad_scaler
 from common.training.record import Recorder, progress_bar
 from common.training.state import TrainingState, set_random_state
 
@@ -112,7 +113,7 @@ def fit(
         raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
     recipe = _Recipe(loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, on_step)
     if scaler is None:
-        scaler = torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
+        scaler = grad_scaler(amp, process)
     average = ema and ema.to(process.device)
     state = TrainingState(model.to(process.device), optimizer, scaler, scheduler, average, epochs_done)
     facts = {**(metadata or {}), **_facts(state, train_loader, process)}

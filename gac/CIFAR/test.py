@@ -3,7 +3,7 @@
 from functools import partial
 
 from common.training import run
-from gac.cifar_training import main
+from gac.train_images import main
 
 if __name__ == "__main__":
     run(partial(main, testing=True))

@@ -15,7 +15,8 @@ PRESET = Preset(
     workers=16,
     find_unused_parameters=True,
     tiny=TINY | {"img_size": 64, "epochs": 16},  # its 7 x 7 stem leaves nothing of smaller images
-    flags=("-warm", "--end_early"),
+    flags=("--end_early",),
+    without_effect=("-warm",),
     checkpoint_path=settings.CHECKPOINT_PATH,
     log_dir=settings.LOG_DIR,
     tag="ImageNet_T=1ACC",

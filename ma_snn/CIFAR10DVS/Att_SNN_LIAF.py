@@ -5,7 +5,7 @@ from functools import partial
 
 from common.training import run
 from ma_snn.CIFAR10DVS import Att_SNN
-from ma_snn.event_training import main
+from ma_snn.train_events import main
 
 RECIPE = replace(Att_SNN.RECIPE, mode_select="mem", log="log_CIFAR10_SNN_LIAF.txt")
 

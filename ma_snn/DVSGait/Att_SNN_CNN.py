@@ -6,7 +6,8 @@ from common.datasets.dvs_gait import DVSGait
 from common.datasets.tiny_ma_snn import write_tiny_gait
 from common.training import run
 from ma_snn.DVSGait.CNN.Config import configs
-from ma_snn.event_training import Recipe, main
+from ma_snn.flags import Recipe
+from ma_snn.train_events import main
 
 RECIPE = Recipe(
     configs=configs,

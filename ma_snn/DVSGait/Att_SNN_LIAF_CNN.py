@@ -5,7 +5,7 @@ from functools import partial
 
 from common.training import run
 from ma_snn.DVSGait import Att_SNN_CNN
-from ma_snn.event_training import main
+from ma_snn.train_events import main
 
 RECIPE = replace(Att_SNN_CNN.RECIPE, mode_select="mem", log="log_DVS_Gesture_SNN_LIAF.txt")
 

@@ -3,7 +3,8 @@
 from functools import partial
 
 from common.training import run
-from spikingformer.event_training import CIFAR10_DVS, main
+from spikingformer.flags import CIFAR10_DVS
+from spikingformer.train_events import main
 
 if __name__ == "__main__":
     run(partial(main, CIFAR10_DVS))

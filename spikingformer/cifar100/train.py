@@ -3,7 +3,8 @@
 from functools import partial
 
 from common.training import run
-from spikingformer.static_training import CIFAR100, main
+from spikingformer.flags import CIFAR100
+from spikingformer.train_images import main
 
 if __name__ == "__main__":
     run(partial(main, CIFAR100))

@@ -3,7 +3,8 @@
 from functools import partial
 
 from common.training import run
-from spikingformer.event_training import DVS128_GESTURE, main
+from spikingformer.flags import DVS128_GESTURE
+from spikingformer.train_events import main
 
 if __name__ == "__main__":
     run(partial(main, DVS128_GESTURE))

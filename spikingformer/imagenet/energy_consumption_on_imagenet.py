@@ -17,26 +17,27 @@ from common.analysis.energy import FORMULAS, energy, with_heads
 from common.analysis.energy_report import energy_report
 from common.analysis.operations import count_operations
 from common.training import Process, run, start
-from spikingformer.images import data_folder, open_part
+from spikingformer.data.images import data_root, open_part
+from spikingformer.flags import IMAGENET, checked, image_flags
 from spikingformer.published import energy_logs, logged_layers
 from spikingformer.recipe import build_model
-from spikingformer.static_training import IMAGENET, build_flags, loader_of, weights_to_test
+from spikingformer.train_images import loader_of
 
 FORMULA = FORMULAS["spikingformer"]
 
 
 def main() -> None:
     """Print the published totals and, with weights, count and report those of the weights."""
-    flags = build_flags(IMAGENET)
+    flags = image_flags(IMAGENET)
     flags.option("--attention-heads", type=int, help="count attention as if divided into this many heads")
-    args, _ = flags.parse(IMAGENET.tiny, IMAGENET.config)
+    args = flags.parse(tiny=IMAGENET.tiny, config=IMAGENET.config)
     print_published()
     if not (args.weights or args.resume):
         print("to count trained weights: add --resume FILE and --data-path IMAGENET; --help lists the flags")
         return
-    args.weights, process = weights_to_test(args), start(args.device)
+    args, process = checked(args, testing=True), start(args.device)
     model = build_model(args, IMAGENET.variant, process)
-    loader = loader_of(args, process, open_part(args, data_folder(args, process), train=False), train=False)
+    loader = loader_of(args, process, open_part(args, data_root(args, process), train=False), train=False)
     layers = count_operations(model, frames(loader, args.T, process))
     if args.attention_heads:
         layers = with_heads(layers, args.attention_heads)

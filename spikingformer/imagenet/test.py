@@ -3,7 +3,8 @@
 from functools import partial
 
 from common.training import run
-from spikingformer.static_training import IMAGENET, main
+from spikingformer.flags import IMAGENET
+from spikingformer.train_images import main
 
 if __name__ == "__main__":
     run(partial(main, IMAGENET, testing=True))

@@ -13,8 +13,10 @@ from PIL import Image
 
 from common.datasets import cifar
 from common.datasets.tiny_images import write_tiny_images
-from common.training import imagenet, run
-from gac import cifar_training
+from common.ms_resnet import trainer
+from common.training import run
+from gac import data, train_images
+from gac.flags import parse
 from gac.ImageNet.conf import global_settings
 from gac.ImageNet.train_amp import PRESET
 from gac.ImageNet.visual import test_GradCAM as gradcam
@@ -34,7 +36,7 @@ def images(tmp_path_factory):
 @pytest.fixture
 def call(monkeypatch, tmp_path):
     """Calls a script in this process; returns its output folder."""
-    monkeypatch.setattr(cifar_training, "TINY_SET", {"per_class": 1, "test_per_class": 1})
+    monkeypatch.setattr(data, "TINY_SET", {"per_class": 1, "test_per_class": 1})
 
     def call_script(script, *arguments, output="out"):
         monkeypatch.setattr(sys, "argv", ["script", "--output-dir", *map(str, (tmp_path / output, *arguments))])
@@ -48,7 +50,7 @@ def call(monkeypatch, tmp_path):
 def main(call):
     """Calls CIFAR/main.py; by default on CIFAR10."""
     return lambda *arguments, **settings: call(
-        cifar_training.main, *SMALL, "--dataset", "cifar10", *arguments, **settings
+        train_images.main, *SMALL, "--dataset", "cifar10", *arguments, **settings
     )
 
 
@@ -57,7 +59,7 @@ def train_amp(call, images):
     """Calls ImageNet/train_amp.py; returns the folder of the run."""
 
     def call_script(*arguments, data=images, **settings):
-        out = call(partial(imagenet.main, PRESET), *IMAGENET, "--data-path", data, *arguments, **settings)
+        out = call(partial(trainer.main, PRESET), *IMAGENET, "--data-path", data, *arguments, **settings)
         return max(out.glob("checkpoint/*/*/*/*/*"))
 
     return call_script
@@ -89,15 +91,15 @@ def weights_of(path):
 
 
 def test_the_cifar_flags_have_the_originals_defaults():
-    args = cifar_training.parse([])
+    args = parse([])
     settings = (args.batch_size, args.lr, args.seed, args.T, args.workers, args.epochs, args.beta, args.cutmix_prob)
     assert settings == (64, 0.1, 1000, 6, 16, 250, 1.0, 0.5)
     assert (args.dataset, args.coding, args.width, args.kernel_size) == ("cifar100", "gac", 64, 4)
 
 
 def test_the_imagenet_flags_have_the_originals_defaults():
-    args = imagenet.parse(PRESET, ["-net", "resnet34"])
-    settings = (args.b, args.lr, args.T, args.epochs, args.beta, args.cutmix_prob, args.kernel_size, args.seed)
+    args = trainer.parse(PRESET, ["-net", "resnet34"])
+    settings = (args.batch_size, args.lr, args.T, args.epochs, args.beta, args.cutmix_prob, args.kernel_size, args.seed)
     assert settings == (256, 0.1, 4, 250, 1.0, 1.0, 4, 445)
 
 
@@ -128,7 +130,7 @@ def test_a_killed_cifar_run_resumes_bit_equal(main, monkeypatch):
         signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(cifar_training, "write_results", interrupt)
+        patch.setattr(train_images, "write_results", interrupt)
         main("--epochs", "2", "--augment", "--cutmix_prob", "1", output="parts")
     parts = main("--epochs", "2", "--augment", "--cutmix_prob", "1", "--resume", output="parts")
     expected, actual = (weights_of(folder / "checkpoint.pt") for folder in (whole, parts))
@@ -139,7 +141,7 @@ def test_the_test_script_gives_the_logged_accuracy(main, call, capsys):
     out = main()
     capsys.readouterr()
     words = ("--tiny", "--width", "2", "--dataset", "cifar10", "--weights", out / "CIFAR10_T=2.pth", "--device", "cpu")
-    call(partial(cifar_training.main, testing=True), *words)
+    call(partial(train_images.main, testing=True), *words)
     expected = f"Test acc={column(out / 'log.csv', 'test_acc1')[0]:.2f} % of 10 images"
     assert expected in capsys.readouterr().out
 
@@ -180,7 +182,7 @@ def test_imagenet_weights_are_tested_top_1_and_top_5(train_amp, call, images, ca
     folder = train_amp()
     capsys.readouterr()
     words = ("-net", "resnet18", "-weights", folder / "resnet18-best.pth", "--data-path", images, "--tiny")
-    call(partial(imagenet.test, PRESET), *words, "--width", "2", "--device", "cpu")
+    call(partial(trainer.test, PRESET), *words, "--width", "2", "--device", "cpu")
     top1, top5 = (column(folder / "log.csv", f"test_acc{k}")[0] for k in (1, 5))
     assert f"top-1 {top1:.2f} %, top-5 {top5:.2f} % of 10 images" in capsys.readouterr().out
 
@@ -227,7 +229,7 @@ def test_real_imagenet_images_train_with_the_published_augmentation(train_amp, c
 def test_tiny_cifar_is_learnt(monkeypatch, tmp_path, dataset):
     words = ["main.py", "--tiny", "--dataset", dataset, "--output-dir", str(tmp_path), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", words)
-    run(cifar_training.main)
+    run(train_images.main)
     loss = column(tmp_path / "log.csv", "train_loss")
     assert loss[-1] < 0.75 * loss[0]
     assert max(column(tmp_path / "log.csv", "test_acc1")) > 70
@@ -237,6 +239,6 @@ def test_tiny_cifar_is_learnt(monkeypatch, tmp_path, dataset):
 def test_tiny_imagenet_is_learnt(monkeypatch, tmp_path):
     words = "train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny --device cpu --output-dir".split()
     monkeypatch.setattr(sys, "argv", [*words, str(tmp_path)])
-    run(partial(imagenet.main, PRESET))
+    run(partial(trainer.main, PRESET))
     (log,) = tmp_path.glob("checkpoint/*/*/*/*/*/log.csv")
     assert max(column(log, "test_acc1")) > 35

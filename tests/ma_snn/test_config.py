@@ -1,6 +1,5 @@
 """The settings of the event scripts: published defaults, printing, and the command line."""
 
-import argparse
 from pathlib import Path
 
 import pytest
@@ -8,11 +7,13 @@ import torch
 from torch import nn
 
 import ma_snn
+from common.training import Flags
 from ma_snn.CIFAR10DVS.CNN.Config import configs as cifar10dvs
-from ma_snn.config import add_settings, apply, settings
+from ma_snn.config import settings
+from ma_snn.data.events import scale_counts
 from ma_snn.DVSGait.CNN.Config import configs as gait
 from ma_snn.DVSGestures.CNN.Config import configs as gestures
-from ma_snn.event_training import scale_counts
+from ma_snn.flags import add_settings, apply
 
 FOLDER = Path(ma_snn.__file__).parent
 EQUAL = {
@@ -45,9 +46,10 @@ OWN = {
 
 
 def parsed(configs, *arguments):
-    config, parser = configs(), argparse.ArgumentParser()
+    config, parser = configs(), Flags("Settings.")
     add_settings(parser, config)
-    apply(config, parser.parse_args(arguments))
+    parser.common()
+    apply(config, parser.parse(arguments))
     return config
 
 

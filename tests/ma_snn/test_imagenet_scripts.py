@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from common.datasets.tiny_images import write_tiny_images
-from common.training import imagenet, run
+from common.ms_resnet import trainer
+from common.training import run
 from ma_snn.Att_Res_SNN import train_amp
 from ma_snn.Att_Res_SNN.train_finetune import finetune
 
@@ -36,13 +37,13 @@ def call(monkeypatch, tmp_path, images):
 @pytest.fixture
 def weights(call, tmp_path):
     """Weights that `train_amp.py` saved."""
-    call(partial(imagenet.main, train_amp.PRESET))
+    call(partial(trainer.main, train_amp.PRESET))
     (path,) = tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth")
     return path
 
 
 def test_saved_weights_can_be_tested(call, weights, capsys):
-    call(partial(imagenet.test, train_amp.PRESET), "-weights", weights, net=SMALL[:-4])
+    call(partial(trainer.test, train_amp.PRESET), "-weights", weights, net=SMALL[:-4])
     output = capsys.readouterr().out
     assert f"{weights}: top-1" in output
     assert "of 10 images" in output
@@ -60,7 +61,7 @@ def test_finetuning_without_weights_is_refused(call, capsys):
 
 
 def test_end_early_stops_before_training(call, tmp_path):
-    call(partial(imagenet.main, train_amp.PRESET), "--end_early")
+    call(partial(trainer.main, train_amp.PRESET), "--end_early")
     assert not (tmp_path / "checkpoint").exists()
 
 

@@ -15,8 +15,8 @@ from scipy.io import savemat
 from common.datasets.tiny_ma_snn import write_tiny_cifar10dvs, write_tiny_gait, write_tiny_gesture
 from common.events.aedat import write_aedat2
 from common.training import run
-from ma_snn.event_training import main
 from ma_snn.models.attention import ATTENTIONS
+from ma_snn.train_events import main
 from tests.common.datasets.recordings import walk
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from common.training import Process
 from sdt_v3.data.gait import GaitWindows, moved
 from sdt_v3.data.hardvs import clip_frames, polarity_maps
 from sdt_v3.data.hardvs_clips import HarDvs, frame_paths
-from sdt_v3.data.imagenet import RepeatedAugmentation, eval_transform
+from sdt_v3.data.images import RepeatedAugmentation, eval_transform
 from sdt_v3.data.windows import frames_of_window
 from tests.parity.harness import FOLDER, load
 

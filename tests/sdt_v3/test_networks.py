@@ -8,7 +8,7 @@ from timm.optim import Lamb
 import sdt_v3  # noqa: F401  (registers the models)
 from common.training.losses import smooth_cross_entropy
 from sdt_v3.models.base import Backbone
-from sdt_v3.training import distillation_loss, mix_losses, parameter_groups
+from sdt_v3.recipe import distillation_loss, mix_losses, parameter_groups
 from tests.parity.harness import check_arrays, fixtures, load
 from tests.parity.seeded import seeded_input
 

@@ -21,19 +21,20 @@ from common.events.event import pack
 from common.events.text import write_text
 from common.training import Process, load_checkpoint, run
 from common.training.checkpoint import read_file
-from sdt_v3 import event_training, finetune, firing, pretrain
+from sdt_v3 import firing, pretrain, train_events, train_images
 from sdt_v3.Classification.Model_Base import main_finetune as base_script
 from sdt_v3.Classification.Model_Large import main_finetune as large_script
 from sdt_v3.distill import build_teacher
-from sdt_v3.options import peak_rate
+from sdt_v3.flags import parse_images
+from sdt_v3.recipe import peak_rate
 from sdt_v3.results import Results
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
-    "base": (partial(finetune.main, base_script.RECIPE), "images"),
-    "large": (partial(finetune.main, large_script.RECIPE), "images"),
+    "base": (partial(train_images.main, base_script.RECIPE), "images"),
+    "large": (partial(train_images.main, large_script.RECIPE), "images"),
     "pretrain": (pretrain.main, "images"),
-    "hardvs": (event_training.main, "clips"),
+    "hardvs": (train_events.main, "clips"),
     "firing": (firing.main, "clips"),
 }
 SMALL = ("--tiny", "--device", "cpu", "--epochs", "1", "--batch_size", "4", "--input_size", "32", "--depth", "2")
@@ -273,7 +274,7 @@ def test_a_checkpoint_of_other_time_steps_is_refused(call, refusal):
 
 
 def test_distillation_without_a_teacher_is_refused():
-    args = finetune.parse(large_script.RECIPE, ["--kd"])
+    args = parse_images(large_script.RECIPE, ["--kd"])
     with pytest.raises(UserError, match="add --teacher_weights FILE"):
         build_teacher(args, None, None, None)
 
@@ -302,12 +303,12 @@ def test_settings_that_cannot_run_are_refused(refusal, script, flags, reason):
     [(["--batch_size", "128", "--accum_iter", "4"], 6e-4 * 2), (["--lr", "0.1"], 0.1)],
 )
 def test_the_rate_grows_with_the_images_per_step(arguments, rate):
-    args = finetune.parse(large_script.RECIPE, arguments)
+    args = parse_images(large_script.RECIPE, arguments)
     assert peak_rate(args, Process(0, 1, 0, torch.device("cpu"))) == pytest.approx(rate)
 
 
 def test_the_defaults_are_the_published_ones():
-    args = finetune.parse(large_script.RECIPE, [])
+    args = parse_images(large_script.RECIPE, [])
     assert (args.epochs, args.input_size, args.weight_decay, args.drop_path) == (200, 224, 0.05, 0.1)
     assert (args.aa, args.reprob, args.smoothing, args.mixup) == ("rand-m9-mstd0.5-inc1", 0.25, 0.1, 0)
 

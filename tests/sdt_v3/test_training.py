@@ -7,7 +7,7 @@ import torch
 
 import sdt_v3  # noqa: F401  (registers the models)
 from common.training.losses import smooth_cross_entropy
-from sdt_v3.training import distillation_loss, learning_rate, mix_losses, parameter_groups, warmup_cosine
+from sdt_v3.recipe import distillation_loss, learning_rate, mix_losses, parameter_groups, warmup_cosine
 from tests.parity.harness import FOLDER, close, fixtures, load
 from tests.parity.seeded import seeded_input, seeded_labels
 

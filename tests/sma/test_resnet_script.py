@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from common.datasets.tiny_images import write_tiny_images
-from common.training import imagenet, run
+from common.ms_resnet import trainer
+from common.training import run
 from sma.conf import global_settings
 from sma.train_amp import PRESET
 
@@ -31,15 +32,15 @@ def call(monkeypatch, tmp_path, images):
     def call_script(*arguments, data=images):
         words = ("--data-path", data, "--output-dir", tmp_path / "out", *SMALL, *arguments)
         monkeypatch.setattr(sys, "argv", ["train_amp.py", *map(str, words)])
-        run(partial(imagenet.main, PRESET))
+        run(partial(trainer.main, PRESET))
         return max((tmp_path / "out").glob("checkpoint/*/*/*/*/*"))
 
     return call_script
 
 
 def test_the_flags_have_the_originals_defaults():
-    args = imagenet.parse(PRESET, ["-net", "resnet104"])
-    settings = (args.b, args.lr, args.T, args.epochs, args.AZO, args.workers, args.seed)
+    args = trainer.parse(PRESET, ["-net", "resnet104"])
+    settings = (args.batch_size, args.lr, args.T, args.epochs, args.AZO, args.workers, args.seed)
     assert settings == (256, 0.1, 6, 200, False, 70, 445)
 
 
@@ -55,7 +56,7 @@ def test_the_settings_have_the_originals_names_and_values():
 
 
 def test_the_weight_decay_is_ten_times_that_of_ms_resnet():
-    assert PRESET.weight_decay == pytest.approx(10 * imagenet.MS_RESNET.weight_decay)
+    assert PRESET.weight_decay == pytest.approx(10 * trainer.MS_RESNET.weight_decay)
 
 
 @pytest.mark.parametrize("flags", [(), ("--azo",), ("--azo", "--azo-version", "loop"), ("-T", "6")])
@@ -83,7 +84,7 @@ def test_real_images_train_with_the_published_augmentation(call, capsys):
 def test_tiny_imagenet_is_learnt(monkeypatch, tmp_path):
     words = "train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny --device cpu --output-dir".split()
     monkeypatch.setattr(sys, "argv", [*words, str(tmp_path)])
-    run(partial(imagenet.main, PRESET))
+    run(partial(trainer.main, PRESET))
     (log,) = tmp_path.glob("checkpoint/*/*/*/*/*/log.csv")
     with log.open() as stream:
         assert max(float(row["test_acc1"]) for row in csv.DictReader(stream)) > 35

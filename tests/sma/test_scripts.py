@@ -15,7 +15,7 @@ import torch
 from common.datasets.tiny import write_tiny
 from common.training import run
 from sma import vgg8_cifar10dvs_SMA, vgg8_dvs128_SMA, vgg8_NCaltech101_SMA
-from sma.event_training import main
+from sma.train_events import main
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {

@@ -12,11 +12,11 @@ from torch import nn
 from common.events.event import EVENT
 from common.events.frames import frames_by_number
 from common.training import start
-from spikingformer.event_augmentation import OPERATIONS, augment
-from spikingformer.event_training import FrameBatches
-from spikingformer.images import ImageBatches, statistics, train_transform
+from spikingformer.data.event_augmentation import OPERATIONS, augment
+from spikingformer.data.events import FrameBatches
+from spikingformer.data.images import ImageBatches, statistics, train_transform
+from spikingformer.flags import CIFAR10, parse_images
 from spikingformer.recipe import build_optimizer, build_schedule, mixing
-from spikingformer.static_training import CIFAR10, build_flags
 from tests.parity.harness import FOLDER, close, fixtures, load
 
 SCHEDULES = json.loads((FOLDER / "spikingformer" / "lr_schedules.json").read_text())
@@ -24,7 +24,7 @@ SCHEDULES = json.loads((FOLDER / "spikingformer" / "lr_schedules.json").read_tex
 
 def settings(*arguments):
     """What CIFAR10's script makes of its settings file and the arguments."""
-    return build_flags(CIFAR10).parse({}, CIFAR10.config, arguments)[0]
+    return parse_images(CIFAR10, arguments)
 
 
 def rates(args, optimizer, epochs_done=0):

@@ -15,7 +15,9 @@ from PIL import Image
 
 from common.datasets.tiny import write_tiny
 from common.datasets.tiny_images import write_tiny_images
-from spikingformer import event_training, images
+from common.training import start
+from spikingformer.data import events, images
+from spikingformer.flags import CIFAR10_DVS, parse_events
 
 ROOT = Path(__file__).parents[2] / "spikingformer"
 IMAGES, EVENTS = ("imagenet", "cifar10", "cifar100"), {"cifar10-dvs": "cifar10dvs", "dvs128-gesture": "dvs128"}
@@ -201,10 +203,9 @@ def recipe_sets(data, tmp_path):
     """Training and test part of the tiny CIFAR10-DVS as the script opens them."""
 
     def open_sets(*arguments):
-        recipe = event_training.CIFAR10_DVS
         paths = ("--data-path", str(data / "cifar10dvs"), "--output-dir", str(tmp_path))
-        args, _ = event_training.parse(recipe, [*SMALL, *paths, *arguments])
-        return event_training.datasets(recipe, args, event_training.start("cpu"))
+        args = parse_events(CIFAR10_DVS, [*SMALL, *paths, *arguments])
+        return events.datasets(CIFAR10_DVS, args, start("cpu"))
 
     return open_sets
 

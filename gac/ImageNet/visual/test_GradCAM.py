@@ -14,26 +14,25 @@ from common.analysis.gradcam import grad_cam, overlay
 from common.datasets.imagenet import centre, load_rgb, to_tensor
 from common.errors import UserError
 from common.files import atomic_path
-from common.ms_resnet.trainer import add_network_flags, build_model, parse_checked
-from common.training import run, start
+from common.ms_resnet.trainer import build_model, network_options, parse_checked
+from common.training import Flags, run, start
 from gac.ImageNet.train_amp import PRESET
 
 
 def main() -> None:
     """Draw one picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    option = parser.add_argument
+    flags = Flags(__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    option = flags.option
     option("picture", type=Path, help="an image file")
     option("--weights", type=Path, required=True, help="weights of the network: a file, or a name in the store")
-    option("--num-classes", type=int, default=1000, help="classes of the network (default: %(default)s)")
     option("--layer", default="conv5_x", help="module whose output is looked at (default: %(default)s)")
     option("--target", type=int, help="class, by default the predicted one")
     option("--output", type=Path, default=Path("cam.jpg"), help="file to write (default: %(default)s)")
     option("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     option("--tiny", action="store_true", help="the weights come from a run with --tiny, which has 10 classes")
-    add_network_flags(parser, PRESET)
-    parser.set_defaults(eval=True)
-    args = parse_checked(parser, PRESET)
+    network_options(flags, PRESET)
+    flags.set_defaults(eval=True, num_classes=1000)
+    args = parse_checked(flags, PRESET)
     if not args.picture.is_file():
         raise UserError(f"there is no file {args.picture}; give the path of an image")
     process = start(args.device)

@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.ms_resnet import trainer
-from common.ms_resnet.files import every_best, last_epochs, run_folder
+from common.ms_resnet.files import every_best, last_epochs
 from common.ms_resnet.trainer import FLAGS, MS_RESNET, Preset, main, parse
-from common.training import Process, run
+from common.training import Process, run, run_folder
 
 ALONE = Process(0, 1, 0, torch.device("cpu"))
 SMALL = ("-net", "resnet18", "-b", "6", "-lr", "0.1", "--tiny", "--width", "4", "--device", "cpu", "--epochs", "1")
@@ -73,15 +73,15 @@ def test_gac_keeps_each_new_best():
 
 def test_the_defaults_of_a_preset_are_those_of_ms_resnet():
     args = parse(MS_RESNET, ["-net", "resnet34"])
-    settings = (args.b, args.lr, args.T, args.epochs, args.seed, args.img_size, args.min_area, args.workers)
+    settings = (args.batch_size, args.lr, args.T, args.epochs, args.seed, args.img_size, args.min_area, args.workers)
     assert settings == (256, 0.1, 6, 125, 445, 224, 0.08, 2)
     assert (MS_RESNET.weight_decay, MS_RESNET.save_epoch, MS_RESNET.tag) == (1e-5, 30, "ImageNet_ACC")
 
 
 def test_flags_of_some_trainers_exist_where_the_preset_says_so():
-    preset = Preset(nets={"resnet18": "ms_resnet18"}, flags=tuple(FLAGS))
+    preset = Preset(nets={"resnet18": "ms_resnet18"}, flags=tuple(FLAGS), without_effect=("-warm",))
     args = parse(preset, ["-net", "resnet18", "-warm", "2", "--end_early", "True", "--beta", "0.5"])
-    assert (args.warm, args.end_early, args.beta, args.cutmix_prob) == (2, True, 0.5, 1.0)
+    assert (args.warm, args.end_early, args.beta, args.cutmix_prob) == (["2"], True, 0.5, 1.0)
 
 
 @pytest.mark.parametrize("spelling", ["--local_rank", "--local-rank"])
@@ -95,7 +95,7 @@ def test_a_flag_wins_over_tiny():
 
 def test_a_test_script_takes_weights_and_a_hundred_images_at_a_time():
     args = parse(MS_RESNET, ["-net", "resnet18", "-weights", "resnet18.pth"], testing=True)
-    assert (args.b, str(args.weights), args.eval) == (100, "resnet18.pth", True)
+    assert (args.batch_size, str(args.weights), args.eval) == (100, "resnet18.pth", True)
 
 
 @pytest.mark.parametrize(

@@ -1,52 +1,11 @@
-import argparse
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from common.errors import UserError
-from common.training import add_arguments, run, seed_everything, start, sum_over_ranks
-
-
-def parse(*arguments, exclude=(), own=()):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, exclude)
-    for spellings, settings in own:
-        parser.add_argument(*spellings, **settings)
-    return parser.parse_args(arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"), [([], None), (["--resume"], True), (["--resume", "a/b.pt"], Path("a/b.pt"))]
-)
-def test_resume_takes_no_path_or_one(arguments, expected):
-    assert parse(*arguments).resume == expected
-
-
-@pytest.mark.parametrize("spelling", ["--local-rank", "--local_rank"])
-def test_both_spellings_of_the_local_rank_are_accepted(spelling):
-    assert parse(f"{spelling}=3").local_rank == 3
-
-
-@pytest.mark.parametrize("spelling", ["--eval", "--test-only"])
-def test_both_spellings_of_evaluation_are_accepted(spelling):
-    assert parse(spelling).eval
-
-
-def test_mixed_precision_can_be_switched_off():
-    assert not parse("--amp", "--no-amp").amp
-
-
-def test_a_script_keeps_its_own_spelling_of_an_excluded_flag():
-    own = [(["-N", "--epoch", "--epochs"], {"dest": "epochs", "type": int, "default": 200})]
-    assert parse("-N", "7", exclude={"--epochs"}, own=own).epochs == 7
-
-
-def test_excluding_one_spelling_keeps_the_other():
-    own = [(["--local-rank"], {"dest": "local_rank", "type": int})]
-    assert parse("--local_rank=2", exclude={"--local-rank"}, own=own).local_rank == 2
+from common.training import run, seed_everything, start, sum_over_ranks
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A training script small enough to run many times: two layers, forty made-up samples, every switch of `fit`."""
 
-import argparse
 import os
 import random
 import signal
@@ -13,15 +12,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
 from common.training import (
-    add_arguments,
+    Flags,
+    begin,
     cosine,
     evaluate_classification,
     fit,
     make_loader,
     mean_over_time,
     run,
-    seed_everything,
-    start,
     tet_cross_entropy,
 )
 
@@ -62,8 +60,8 @@ class Toy(nn.Module):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    parser = Flags("A toy.")
+    parser.common()
     parser.add_argument("-b", "--batch-size", type=int, default=4)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--random", action="store_true", help="dropout, batch norm and noise on the samples")
@@ -75,12 +73,12 @@ def main(argv=None):
     parser.add_argument("--nan-at", type=int, help="spoil this batch of the last rank")
     parser.add_argument("--port", help="where the processes of this run meet")
     parser.set_defaults(epochs=3)
-    args = parser.parse_args(argv)
+    args = parser.parse(argv)
     if args.port:
         os.environ["MASTER_PORT"] = args.port
 
-    process = start("cpu", args.local_rank)
-    seed_everything(args.seed, process.rank)
+    args.device = "cpu"
+    process = begin(args)
     model = Toy(0.5 if args.random else 0.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     train = make_loader(

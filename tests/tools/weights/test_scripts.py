@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.training import run
-from gac import cifar_training
+from gac import data, train_images
 from tools.networks import PAPERS
 
 ROOT = Path(__file__).parents[3]
@@ -27,11 +27,11 @@ def call(monkeypatch, script, *arguments):
 
 def test_weights_are_trained_imported_and_tested_by_name(tool, lock, tmp_path, monkeypatch, capsys):
     lock(ENTRY)
-    monkeypatch.setattr(cifar_training, "TINY_SET", {"per_class": 1, "test_per_class": 1})
+    monkeypatch.setattr(data, "TINY_SET", {"per_class": 1, "test_per_class": 1})
     monkeypatch.chdir(tmp_path)
-    call(monkeypatch, cifar_training.main, "--epochs", 1, "--output-dir", "out")
+    call(monkeypatch, train_images.main, "--epochs", 1, "--output-dir", "out")
     tool("import", "ours", "out/CIFAR10_T=2.pth")
-    call(monkeypatch, partial(cifar_training.main, testing=True), "--weights", "ours")
+    call(monkeypatch, partial(train_images.main, testing=True), "--weights", "ours")
     assert "Test acc=" in capsys.readouterr().out
 
 

@@ -1,12 +1,18 @@
-"""What is particular to training SDT V3: the distillation losses, layer-wise learning rates and their schedule."""
+"""What the scripts share: the classifier that flags and weights describe, the losses, learning rates and schedule."""
 
+import argparse
 import math
 from typing import Literal
 
+import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from common.errors import UserError
+from common.training import Process, load_state, read_weights
+from sdt_v3.models.checkpoint import completed, settings_of
 
 
 def distillation_loss(
@@ -93,3 +99,54 @@ def layer_id(name: str, blocks: int) -> int:
     if name.startswith("block3."):
         return int(name.split(".")[1]) + 1
     return blocks + 1
+
+
+def build_network(args: argparse.Namespace, process: Process, *, large: bool, **settings: object) -> nn.Module:
+    """`--model` with `settings`; widths and branches are those of the weights in `--weights`, if given.
+
+    Evaluation takes every weight or none; training lets heads and layer scales start anew, and says so.
+
+    Args:
+        args: model, nb_classes, max_value, embed_dim, depth, weights, eval.
+        process: decides the device.
+        large: whether the model is of the large family.
+        settings: further arguments of the model; None stands for the model's own default.
+
+    Raises:
+        UserError: settings that make no network, or weights that do not fit it.
+    """
+    settings |= {"max_value": args.max_value, "embed_dim": args.embed_dim, "depth": args.depth}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    weights = read_weights(args.weights) if args.weights else None
+    if weights is not None:
+        found = settings_of(weights)
+        if ("rep_ratio" in found) != large:
+            raise UserError(f"{args.weights} holds weights of another family than {args.model}; choose its --model")
+        if not args.eval:
+            found.pop("kd", None)
+        settings |= found
+    try:
+        model = timm.create_model(args.model, num_classes=args.nb_classes, **settings)
+    except ValueError as error:
+        raise UserError(f"{args.model} cannot be built with these settings: {error}") from error
+    if weights is not None:
+        anew = []
+        if not args.eval:
+            weights, anew = completed(weights, model)
+        load_state(model, weights, args.weights)
+        if process.is_main:
+            print(f"weights from {args.weights}; new are {', '.join(anew) or 'none'}")
+    return model.to(process.device)
+
+
+def peak_rate(args: argparse.Namespace, process: Process) -> float:
+    """The highest learning rate: `--lr`, or `--blr` for every 256 images per optimizer step.
+
+    Raises:
+        UserError: it is not positive.
+    """
+    images = args.batch_size * args.accum_iter * process.world_size
+    rate = args.blr * images / 256 if args.lr is None else args.lr
+    if rate <= 0:
+        raise UserError(f"the learning rate is {rate:g}; give a positive --lr or --blr")
+    return rate

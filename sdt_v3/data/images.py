@@ -12,8 +12,7 @@ from torchvision.transforms import v2
 
 from common.datasets.imagenet import check_classes, imagenet
 from common.datasets.tiny_images import write_tiny_images
-from common.errors import UserError
-from common.training import Process, main_first
+from common.training import Process, class_count, data_folder, main_first
 
 TINY_SET = {"per_class": 100, "test_per_class": 40}
 CROP_SHARE = 224 / 232
@@ -55,7 +54,7 @@ def pretrain_transform(size: int) -> v2.Transform:
 def image_root(args: argparse.Namespace, process: Process) -> Path:
     """Folder of `train` and `val`; for `--tiny` without `--data_path` the tiny set, written below the output folder."""
     if not args.tiny or args.data_path:
-        return args.data_path or Path("data")
+        return args.data_path or data_folder("ImageNet2012", "")
     with main_first(process):
         write_tiny_images("imagenet", args.output_dir / "data", **TINY_SET)
     return args.output_dir / "data"
@@ -71,8 +70,7 @@ def train_and_val(args: argparse.Namespace, process: Process) -> tuple[ImageFold
     train_set = imagenet(root, True, train_transform(args) if args.augment else plain)
     test_set = imagenet(root, False, plain)
     check_classes(train_set, test_set)
-    if len(train_set.classes) > args.nb_classes:
-        raise UserError(f"{root} has {len(train_set.classes)} classes; give --nb_classes {len(train_set.classes)}")
+    class_count(args.nb_classes, len(train_set.classes), root, "--nb_classes")
     return train_set, test_set
 
 

@@ -14,11 +14,11 @@ from common.datasets.cifar import cifar
 from common.datasets.imagenet import check_classes, imagenet
 from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
-from common.training import Process, main_first
+from common.training import Process, class_count, data_folder, main_first
 from spikingformer.recipe import BatchTransform
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-FOLDERS = {"imagenet": DATA / "ImageNet2012", "cifar10": DATA, "cifar100": DATA}
+FOLDERS = {"imagenet": ("ImageNet2012",), "cifar10": ("",), "cifar100": ("",)}
+"""Where `data_folder` looks for each data set."""
 TINY_SET = {"per_class": 100, "test_per_class": 20}
 
 
@@ -34,11 +34,11 @@ def dataset_name(args: argparse.Namespace) -> str:
     return name
 
 
-def data_folder(args: argparse.Namespace, process: Process) -> Path:
+def data_root(args: argparse.Namespace, process: Process) -> Path:
     """Where the images are; the tiny ones are painted first."""
     name = dataset_name(args)
     if args.data_dir or not args.tiny:
-        return args.data_dir or FOLDERS[name]
+        return args.data_dir or data_folder(*FOLDERS[name])
     with main_first(process):
         return write_tiny_images(name, args.output / "data" / f"{name}_tiny", **TINY_SET)
 
@@ -54,8 +54,7 @@ def open_part(args: argparse.Namespace, root: Path, train: bool) -> Dataset:
         images = imagenet(root, train, transform)
     else:
         images = cifar(name, root, train, transform, published=not args.tiny or bool(args.data_dir))
-    if len(images.classes) > args.num_classes:
-        raise UserError(f"{root} has {len(images.classes)} classes; give --num-classes {len(images.classes)}")
+    class_count(args.num_classes, len(images.classes), root)
     return images
 
 

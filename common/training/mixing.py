@@ -1,0 +1,33 @@
+"""Mixup and cutmix of whole batches, by timm."""
+
+import argparse
+
+from timm.data import Mixup
+
+from common.errors import UserError
+
+
+def mixes(args: argparse.Namespace) -> bool:
+    """Whether the flags of `common.training.flags.mixing_options` ask for mixed batches.
+
+    Raises:
+        UserError: they do, and the batch cannot be divided into pairs.
+    """
+    wanted = args.mixup > 0 or args.cutmix > 0 or args.cutmix_minmax is not None
+    if wanted and args.batch_size % 2:
+        raise UserError(f"--batch-size {args.batch_size}: mixup pairs the samples; give an even number or --mixup 0")
+    return wanted
+
+
+def mixup_of(args: argparse.Namespace, num_classes: int) -> Mixup:
+    """Images `[B, C, H, W]` and labels `[B]` to mixed images and smoothed targets `[B, num_classes]`."""
+    return Mixup(
+        args.mixup,
+        args.cutmix,
+        args.cutmix_minmax,
+        args.mixup_prob,
+        args.mixup_switch_prob,
+        args.mixup_mode,
+        label_smoothing=args.smoothing,
+        num_classes=num_classes,
+    )

@@ -1,0 +1,112 @@
+"""What a script does around its training: beginning, announcing, refusing, and saying where everything lies."""
+
+import argparse
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from common.errors import UserError
+from common.training.launch import Process, max_over_ranks, seed_everything, start
+from common.training.record import Row, verdict
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+"""`data` in the repository."""
+
+
+def begin(args: argparse.Namespace) -> Process:
+    """Join the other processes, name in one line what was given and has no effect, and seed."""
+    process = start(args.device, args.local_rank)
+    ignored = vars(args).pop("ignored")
+    if ignored and process.is_main:
+        print(f"warning: accepted, without effect here: {', '.join(ignored)}", flush=True)
+    seed_everything(args.seed, process.rank)
+    return process
+
+
+def data_folder(*names: str) -> Path:
+    """Where a data set is looked for without `--data-path`: `data/NAME` here, then in the repository.
+
+    Of several `names` that it may have the first that is there counts; if none is, the repository's first is named.
+    """
+    places = [home / name for name in names for home in (Path("data"), DATA)]
+    return next((place for place in places if place.is_dir()), DATA / names[0])
+
+
+def weights_to_test(args: argparse.Namespace, remedy: str = "--weights FILE") -> Path | None:
+    """What `--weights` or, as some authors have it, `--resume FILE` names, if `--eval` asks for a test.
+
+    Raises:
+        UserError: `--eval` without weights; `remedy` says what to add.
+    """
+    if not args.eval:
+        return args.weights
+    weights = args.weights or (args.resume if isinstance(getattr(args, "resume", None), Path) else None)
+    if not weights:
+        raise UserError(f"there are no weights to test: add {remedy}")
+    return weights
+
+
+def class_count(wanted: int | None, found: int, root: Path, flag: str = "--num-classes") -> int:
+    """The number of classes of the network: `wanted` by a flag, or those `found` in the data set at `root`.
+
+    Raises:
+        UserError: the data set has more than are wanted.
+    """
+    if wanted is not None and found > wanted:
+        raise UserError(f"{root} has {found} classes; give {flag} {found}")
+    return found if wanted is None else wanted
+
+
+def mixed_precision(args: argparse.Namespace, process: Process) -> bool:
+    """Whether to compute in half precision: on CUDA, unless `--amp` or `--no-amp` says otherwise."""
+    return process.device.type == "cuda" if args.amp is None else args.amp
+
+
+def grad_scaler(amp: bool, process: Process) -> torch.amp.GradScaler:
+    """A gradient scaler, at work in mixed precision on CUDA only: bfloat16 on the CPU needs none."""
+    return torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
+
+
+def announce(args: argparse.Namespace, tiny: Iterable[str], what: str) -> None:
+    """Say what is about to run, and in what `--tiny` differs from the paper."""
+    print(what)
+    if args.tiny:
+        changed = ", ".join(f"{name}={getattr(args, name)}" for name in tiny)
+        print(f"--tiny is a check of the whole path, not the paper's experiment: {changed}")
+
+
+def conclude(history: Sequence[Row], num_classes: int, folder: Path, title: str, places: Mapping[str, object]) -> None:
+    """Draw the curves of a finished run into `folder`, give the verdict, and say where everything lies."""
+    from common.analysis import figures  # matplotlib is slow to import
+
+    figures.training_curves(history, folder / "curves.png", title)
+    places = {
+        **places,
+        "checkpoint": f"{folder / 'checkpoint.pt'}  (continue with --resume)",
+        "curves": folder / "curves.png",
+        "metrics": folder / "log.csv",
+    }
+    print(verdict(history, num_classes))
+    print("\n".join(f"{name:14}{place}" for name, place in places.items()))
+
+
+def run_folder(root: Path, time_now: str, resume: Path | bool | None, process: Process) -> Path:
+    """The folder of a run in `root`, named by its start; a resumed run keeps the folder of its checkpoint.
+
+    `resume` is a checkpoint, or True for the newest one in `root`.
+
+    Raises:
+        UserError: there is no checkpoint to resume.
+    """
+    if not resume:
+        (now,) = max_over_ranks([time.time()], process)  # the same in all processes
+        return root / datetime.fromtimestamp(now).strftime(time_now)
+    if resume is not True:
+        return resume.parent
+    found = sorted(root.glob("*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f"--resume: there is no {root}/*/checkpoint.pt; start without it, or name the checkpoint")
+    return found[-1].parent

@@ -1,0 +1,1 @@
+"""MA-SNN's data: windows of recordings in its own containers."""

@@ -1,0 +1,44 @@
+"""The event data sets of the script for HAR-DVS, DVS128 Gesture and DVS128-Gait."""
+
+import argparse
+
+from torch.utils.data import Dataset
+
+from common.datasets.dvs128_gesture import DVS128Gesture
+from common.datasets.prepare import prepare
+from common.datasets.tiny import write_tiny
+from common.datasets.tiny_hardvs import write_tiny_hardvs
+from common.training import Process, data_folder, main_first
+from sdt_v3.data.gait import GaitWindows
+from sdt_v3.data.hardvs_clips import HarDvs
+
+FOLDERS = {"har-dvs": "HARDVS", "gesture": "DVS128Gesture", "gait-day": "gait-day", "gait-night": "gait-night"}
+TINY_GESTURES = {"classes": 10, "per_class": 40}
+
+
+def datasets(args: argparse.Namespace, process: Process) -> tuple[Dataset, Dataset]:
+    """Training and test part; a tiny set, or frames of raw gestures, are made below the output folder first.
+
+    Raises:
+        UserError: missing or damaged data.
+    """
+    source, cache = args.data_path or data_folder(FOLDERS[args.dataset]), args.output_dir / "data"
+    made_here = args.tiny and not args.data_path
+    if args.dataset == "har-dvs":
+        with main_first(process):
+            root = write_tiny_hardvs(cache / "hardvs_tiny") if made_here else source
+        lists = args.train_list or root / "train_label.txt", args.test_list or root / "test_label.txt"
+        flips = {"mirror": args.mirror, "flip_frames": args.flip_frames}
+        return (
+            HarDvs(root, lists[0], True, args.time_steps, args.input_size, **flips),
+            HarDvs(root, lists[1], False, args.time_steps, args.input_size),
+        )
+    if args.dataset == "gesture":
+        settings = {"T": args.time_steps, "downsample": args.downsample}
+        with main_first(process):
+            source = write_tiny("dvs128", cache / "gesture_tiny_raw", **TINY_GESTURES) if made_here else source
+            root = prepare("dvs128", source, cache / f"gesture_{source.resolve().name}", **settings).root
+        return DVS128Gesture(root, True, **settings), DVS128Gesture(root, False, **settings)
+    with main_first(process):  # converts the text files
+        parts = [GaitWindows(source, train, args.time_steps, factor=args.downsample) for train in (True, False)]
+    return parts[0], parts[1]

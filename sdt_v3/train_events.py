@@ -1,0 +1,115 @@
+"""The run of the script for HAR-DVS, DVS128 Gesture and DVS128-Gait: from frames to result files."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from common.training import (
+    Process,
+    announce,
+    begin,
+    conclude,
+    evaluate_classification,
+    fit,
+    grad_scaler,
+    make_loader,
+    mixed_precision,
+)
+from sdt_v3.data.events import datasets
+from sdt_v3.distill import label_loss
+from sdt_v3.flags import TINY_EVENTS, parse_events
+from sdt_v3.recipe import build_network, parameter_groups, peak_rate, warmup_cosine
+from sdt_v3.results import Results
+
+
+def build_model(args: argparse.Namespace, process: Process) -> nn.Module:
+    """The network that the flags describe; see `build_network`."""
+    return build_network(args, process, large=False, in_chans=2, D_Norm=args.D_Norm)
+
+
+def loader_of(args: argparse.Namespace, process: Process) -> Callable[..., DataLoader]:
+    """`make_loader` with what both parts share."""
+    return partial(
+        make_loader,
+        batch_size=args.batch_size,
+        process=process,
+        seed=args.seed,
+        workers=args.num_workers,
+        pin_memory=args.pin_mem and process.device.type == "cuda",
+    )
+
+
+def evaluate_frames(
+    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process
+) -> dict[str, float]:
+    """Cross entropy and accuracies in the precision of training."""
+    with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+        return evaluate_classification(model, loader, F.cross_entropy, process)
+
+
+def main() -> None:
+    """Run the script: train and evaluate, or only evaluate given weights."""
+    args = parse_events()
+    process = begin(args)
+    train_set, test_set = datasets(args, process)
+    model = build_model(args, process)
+    loader = loader_of(args, process)
+    evaluate = partial(evaluate_frames, loader=loader(test_set, train=False), args=args, process=process)
+    if args.eval:
+        result = evaluate(model)
+        if process.is_main:
+            print(f"{args.weights}: test accuracy {result['acc1']:.2f} % of {result['samples']} recordings")
+        return
+    if process.is_main:
+        what = f"{args.dataset}, {len(train_set)} training and {len(test_set)} test recordings"
+        announce(args, TINY_EVENTS, f"{args.model}: {what}")
+    history = train(args, process, model, loader(train_set, train=True, drop_last=True), evaluate)
+    if process.is_main:
+        places = {
+            "weights": f"{args.output_dir}/best.pth, last.pth (model and model_ema)",
+            "log": args.output_dir / "log.txt",
+        }
+        conclude(history, args.nb_classes, args.output_dir, args.model, places)
+
+
+def train(
+    args: argparse.Namespace,
+    process: Process,
+    model: nn.Module,
+    loader: DataLoader,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+) -> list[dict]:
+    """Train with AdamW, the per-step schedule and an average; return one row of metrics per epoch."""
+    lr, amp = peak_rate(args, process), mixed_precision(args, process)
+    optimizer = torch.optim.AdamW(parameter_groups(model, args.weight_decay, args.layer_decay), lr)
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.MODEL_EMA_DECAY), use_buffers=True)
+    scaler = grad_scaler(amp, process)
+    schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
+    return fit(
+        model,
+        loader,
+        optimizer=optimizer,
+        loss_fn=label_loss(args, mixed=False),
+        epochs=args.epochs,
+        evaluate=evaluate,
+        process=process,
+        output_dir=args.output_dir,
+        scheduler=warmup_cosine(optimizer, len(loader), accumulate=args.accum_iter, **schedule),
+        schedule="step",
+        amp=amp,
+        scaler=scaler,
+        accumulate=args.accum_iter,
+        clip_grad=args.clip_grad,
+        ema=ema,
+        on_epoch_end=Results(args, optimizer, scaler, ema).best_and_last,
+        resume=args.resume,
+        metadata={"model": args.model, "T": args.time_steps, "num_classes": args.nb_classes, "args": vars(args)},
+        select=None,
+        tensorboard_dir=args.log_dir,
+    )

@@ -1,0 +1,136 @@
+"""The run of the three VGG8 scripts: from recordings to result files."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import timm
+from torch import nn
+from torch.utils.data import DataLoader
+
+from common.analysis import figures
+from common.analysis.firing_rates import firing_rates
+from common.datasets.event_frames import EventFrames
+from common.training import (
+    Process,
+    announce,
+    begin,
+    class_count,
+    conclude,
+    cosine,
+    evaluate_classification,
+    fit,
+    load_weights,
+    make_loader,
+    mean_over_time,
+    mixed_precision,
+    stack_time_first,
+)
+from sma.data import datasets
+from sma.flags import TINY, Recipe, parse
+from sma.results import weights_path, write_results
+
+
+def build_model(recipe: Recipe, args: argparse.Namespace, num_classes: int, process: Process) -> nn.Module:
+    """The network that the flags describe, with `--weights` loaded if given."""
+    model = timm.create_model(
+        recipe.model,
+        T=args.T,
+        num_classes=num_classes,
+        AZO=args.azo,
+        azo_version=args.azo_version,
+        lightweight=args.lightweight,
+        width=args.width,
+    ).to(process.device)
+    if args.weights:
+        load_weights(model, args.weights)
+    return model
+
+
+def main(recipe: Recipe) -> None:
+    """Run one script: train and test, or only test given weights."""
+    args = parse(recipe)
+    process = begin(args)
+    train_set, test_set = datasets(recipe, args, process)
+    num_classes = class_count(args.num_classes, train_set.num_classes, train_set.root)
+    model = build_model(recipe, args, num_classes, process)
+    loader = partial(
+        make_loader,
+        batch_size=args.batch_size,
+        process=process,
+        seed=args.seed,
+        workers=args.num_workers,
+        pin_memory=recipe.pin_memory and process.device.type == "cuda",
+        collate_fn=stack_time_first,
+    )
+    test_loader = loader(test_set, train=False)
+    evaluate = partial(
+        evaluate_classification,
+        loader=test_loader,
+        loss_fn=recipe.loss_fn,
+        process=process,
+        reduce_output=mean_over_time,
+    )
+    if args.eval:
+        result = evaluate(model)
+        if process.is_main:
+            print(f"{args.weights}: test accuracy {result['acc1']:.2f} % of {result['samples']:.0f} recordings")
+        return
+    if process.is_main:
+        height, width = train_set.sensor_size
+        announce(
+            args,
+            TINY,
+            f"{recipe.model}: T={args.T}, {train_set.num_classes} classes, {height} x {width} pixels, {len(train_set)} "
+            f"training and {len(test_set)} test recordings, AZO {args.azo_version if args.azo else 'off'}",
+        )
+    train_loader = loader(train_set, train=True, drop_last=True)
+    history = train(recipe, args, process, model, train_loader, test_loader, evaluate)
+    if process.is_main:
+        report(recipe, args.output_dir, model, history, test_set)
+
+
+def train(
+    recipe: Recipe,
+    args: argparse.Namespace,
+    process: Process,
+    model: nn.Module,
+    train_loader: DataLoader,
+    test_loader: DataLoader,
+    evaluate: Callable[[nn.Module], dict[str, float]],
+) -> list[dict]:
+    """Train as the recipe says and return one row of metrics per epoch."""
+    optimizer = recipe.optimizer(model.parameters(), lr=args.lr)
+    return fit(
+        model,
+        train_loader,
+        optimizer=optimizer,
+        loss_fn=recipe.loss_fn,
+        epochs=args.epochs,
+        evaluate=evaluate,
+        process=process,
+        output_dir=args.output_dir / recipe.script,
+        scheduler=cosine(optimizer, args.decay),
+        amp=mixed_precision(args, process),
+        reduce_output=mean_over_time,
+        on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs),
+        resume=args.resume,
+        metadata={"model": recipe.model, "T": args.T, "num_classes": train_loader.dataset.num_classes},
+        select=None,
+        tensorboard_dir=args.log_dir,
+    )
+
+
+def report(recipe: Recipe, output_dir: Path, model: nn.Module, history: list[dict], test_set: EventFrames) -> None:
+    """Draw the figures of a finished run and say where everything lies."""
+    folder = output_dir / recipe.script
+    frames, label = test_set[0]
+    rates = firing_rates(model, frames[:, None].to(next(model.parameters()).device))
+    figures.firing_rate_chart(rates, folder / "firing_rates.png", f"{recipe.model}, first test recording")
+    figures.event_strip(frames.numpy(), folder / "events.png", f"first test recording, class {test_set.classes[label]}")
+    places = {
+        "best weights": weights_path(output_dir, recipe.script),
+        "figures": f"{folder}/firing_rates.png, events.png",
+    }
+    conclude(history, test_set.num_classes, folder, recipe.model, places)

@@ -1,0 +1,1 @@
+"""Spikingformer's data: images and event frames as the authors read them."""

@@ -1,0 +1,52 @@
+"""Event recordings as the authors read them: frames of a whole recording, some of them kept, then mixed."""
+
+import argparse
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from common.datasets.event_frames import EventFrames
+from common.datasets.prepare import DATASETS, prepare
+from common.datasets.tiny import write_tiny
+from common.training import Process, class_count, data_folder, main_first
+from spikingformer.data.event_augmentation import augment
+from spikingformer.flags import EventRecipe
+from spikingformer.recipe import BatchTransform
+
+TINY_SET = {"classes": 10, "per_class": 100}
+
+
+def datasets(recipe: EventRecipe, args: argparse.Namespace, process: Process) -> tuple[EventFrames, EventFrames]:
+    """Training and test part; raw recordings (or the tiny set) are converted below the output folder first.
+
+    Raises:
+        UserError: unusable recordings, or more classes than `--num-classes`.
+    """
+    source, cache = args.data_path or data_folder(recipe.folder), args.output_dir / "data"
+    settings = {"T": args.T, "downsample": args.downsample}
+    with main_first(process):
+        if args.tiny and not args.data_path:
+            source = write_tiny(recipe.dataset, cache / f"{recipe.dataset}_tiny_raw", **TINY_SET)
+        root = prepare(recipe.dataset, source, cache / f"{recipe.dataset}_{source.resolve().name}", **settings).root
+    part = partial(DATASETS[recipe.dataset], root, split=args.split, **settings)
+    train_set, test_set = part(train=True, transform=augment if args.augment else None), part(train=False)
+    class_count(args.num_classes, train_set.num_classes, root)
+    return train_set, test_set
+
+
+class FrameBatches:
+    """Batch transform for `fit`: keep some of the T frames, then mix."""
+
+    def __init__(self, mix: BatchTransform | None, T_train: int | None):
+        self.mix, self.T_train = mix, T_train
+
+    def __call__(self, frames: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Frames `[B, T_train, 2, H, W]` and targets, `[B, K]` if mixed, of frames `[B, T, 2, H, W]`, labels `[B]`."""
+        target = labels
+        if self.T_train is not None:
+            frames = frames[:, torch.randperm(frames.shape[1])[: self.T_train].sort().values]
+        if self.mix is not None:
+            images, target = self.mix(frames.flatten(1, 2), labels, epoch)
+            frames = images.unflatten(1, frames.shape[1:3])
+        return frames, target

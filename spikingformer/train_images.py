@@ -1,0 +1,124 @@
+"""The run of the scripts for images, and the test of given weights."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from common.layers import channels_last
+from common.training import Process, announce, begin, conclude, fit, grad_scaler, make_loader, run_folder
+from spikingformer.data.images import ImageBatches, both_parts, data_root, dataset_name, open_part
+from spikingformer.flags import ImageRecipe, network_name, parse_images
+from spikingformer.recipe import (
+    build_model,
+    build_optimizer,
+    build_schedule,
+    continue_from,
+    evaluate,
+    is_exact,
+    mixing,
+    training_loss,
+)
+from spikingformer.results import METRICS, ImageResults, StepLog, write_args
+
+
+def main(recipe: ImageRecipe, *, testing: bool = False) -> None:
+    """Run a script: train and test, or only test given weights."""
+    args = parse_images(recipe, testing=testing)
+    process = begin(args)
+    model = build_model(args, recipe.variant, process)
+    if args.channels_last:
+        channels_last(model)
+    root = data_root(args, process)
+    if args.eval:
+        test(args, process, model, open_part(args, root, train=False))
+        return
+    train_set, test_set = both_parts(args, root)
+    if process.is_main:
+        what = f"{len(train_set)} training and {len(test_set)} test images of {args.img_size} px"
+        announce(args, recipe.tiny, f"{network_name(args)}: T={args.T}, {args.num_classes} classes, {what}")
+    train(args, process, model, train_set, test_set)
+
+
+def loader_of(args: argparse.Namespace, process: Process, images: Dataset, *, train: bool) -> DataLoader:
+    """The share of the images for this process; training drops the last, smaller batch."""
+    return make_loader(
+        images,
+        args.batch_size if train else args.val_batch_size,
+        train=train,
+        process=process,
+        seed=args.seed,
+        workers=args.workers,
+        drop_last=train,
+    )
+
+
+def test(args: argparse.Namespace, process: Process, model: nn.Module, test_set: Dataset) -> None:
+    """Print loss and accuracies of the weights."""
+    result = evaluate(model, loader_of(args, process, test_set, train=False), process, args.amp)
+    if process.is_main:
+        metrics = {name: round(result[key], 4) for name, key in METRICS.items() if key in result}
+        print(f"{args.weights}: {metrics} of {result['samples']} images")
+
+
+def train(args: argparse.Namespace, process: Process, model: nn.Module, train_set: Dataset, test_set: Dataset) -> None:
+    """Train as the settings say, write the authors' files, and say where everything lies."""
+    optimizer, exact, epochs_done = build_optimizer(args, model), is_exact(args.resume), 0
+    if args.resume and not exact:
+        epochs_done = continue_from(args.resume, model, None if args.no_resume_opt else optimizer)
+    epochs_done = epochs_done if args.start_epoch is None else args.start_epoch
+    schedule, epochs = build_schedule(args, optimizer, epochs_done)
+    average = None
+    if args.model_ema:
+        decay = get_ema_multi_avg_fn(args.model_ema_decay)
+        average = AveragedModel(model, multi_avg_fn=decay, use_buffers=True)
+    scaler = grad_scaler(args.amp, process)
+    folder, mix = folder_of(args, process, exact), mixing(args)
+    train_loader = loader_of(args, process, train_set, train=True)
+    test_loader = loader_of(args, process, test_set, train=False)
+    if process.is_main:
+        write_args(args, folder / "args.yaml")
+    history = fit(
+        model,
+        train_loader,
+        optimizer=optimizer,
+        loss_fn=training_loss(args, mix is not None),
+        epochs=epochs,
+        evaluate=partial(evaluate, loader=test_loader, process=process, amp=args.amp),
+        process=process,
+        output_dir=folder,
+        scheduler=schedule,
+        amp=args.amp,
+        scaler=scaler,
+        clip_grad=args.clip_grad,
+        ema=average,
+        transform_batch=ImageBatches(args, mix, process),
+        sync_bn=args.sync_bn,
+        on_step=StepLog(optimizer, len(train_loader), args.log_interval),
+        on_epoch_end=ImageResults(args, folder, optimizer, scaler, average),
+        resume=args.resume if exact else None,
+        epochs_done=epochs_done,
+        metadata={"model": args.network, "T": args.T, "num_classes": args.num_classes, "args": vars(args)},
+        select=None,
+    )
+    if process.is_main:
+        best = max(history, key=lambda row: row["test_acc1"])
+        print(f"*** Best metric: {best['test_acc1']} (epoch {best['epoch'] - 1})")
+        title = f"{args.network} on {dataset_name(args)}, T={args.T}"
+        places = {
+            "best weights": folder / "model_best.pth.tar",
+            "settings": folder / "args.yaml",
+            "summary": folder / "summary.csv",
+        }
+        conclude(history, args.num_classes, folder, title, places)
+
+
+def folder_of(args: argparse.Namespace, process: Process, exact: bool) -> Path:
+    """The folder of this run in `--output`; a run that goes on keeps its own."""
+    if args.experiment and not isinstance(args.resume, Path):
+        return args.output / args.experiment
+    name = args.experiment or f"%Y%m%d-%H%M%S-{args.model}-{args.img_size}"
+    return run_folder(args.output, name, args.resume if exact else None, process)
