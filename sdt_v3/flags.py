@@ -158,7 +158,7 @@ def image_options(flags: Flags) -> None:
     option("--color_jitter", type=float)
     option("--aa", default="rand-m9-mstd0.5-inc1", help="timm's name of the augmentation policy")
     option("--reprob", type=float, default=0.25, help="probability of random erasing")
-    option("--remode", default="pixel")
+    option("--remode", default="pixel", choices=("const", "rand", "pixel"))
     option("--recount", type=int, default=1)
     option("--repeated_aug", action="store_true", help="show each chosen image three times per epoch")
     mixing_options(flags)

@@ -32,12 +32,12 @@ from sma.flags import TINY, Recipe, parse
 from sma.results import weights_path, write_results
 
 
-def build_model(recipe: Recipe, args: argparse.Namespace, num_classes: int, process: Process) -> nn.Module:
+def build_model(recipe: Recipe, args: argparse.Namespace, process: Process) -> nn.Module:
     """The network that the flags describe, with `--weights` loaded if given."""
     model = timm.create_model(
         recipe.model,
         T=args.T,
-        num_classes=num_classes,
+        num_classes=args.num_classes,
         AZO=args.azo,
         azo_version=args.azo_version,
         lightweight=args.lightweight,
@@ -53,8 +53,8 @@ def main(recipe: Recipe) -> None:
     args = parse(recipe)
     process = begin(args)
     train_set, test_set = datasets(recipe, args, process)
-    num_classes = class_count(args.num_classes, train_set.num_classes, train_set.root)
-    model = build_model(recipe, args, num_classes, process)
+    args.num_classes = class_count(args.num_classes, train_set.num_classes, train_set.root)
+    model = build_model(recipe, args, process)
     loader = partial(
         make_loader,
         batch_size=args.batch_size,
@@ -116,7 +116,7 @@ def train(
         reduce_output=mean_over_time,
         on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs),
         resume=args.resume,
-        metadata={"model": recipe.model, "T": args.T, "num_classes": train_loader.dataset.num_classes},
+        metadata={"model": recipe.model, "T": args.T, "num_classes": args.num_classes},
         select=None,
         tensorboard_dir=args.log_dir,
     )

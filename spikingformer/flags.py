@@ -11,6 +11,7 @@ from common.training import Flags, mixing_options, weights_to_test
 HERE = Path(__file__).resolve().parent
 SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")
 """timm's, without `plateau`, which timm gives up because it cannot be resumed."""
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 IMAGES_WITHOUT_EFFECT = (
     "-L", "--layer", "--patch-size", "--input-size", "--pretrained", "--gp", "--drop", "--drop-connect", "--drop-path",
     "--drop-block", "--bn-tf", "--bn-momentum", "--bn-eps", "--train-split", "--val-split", "--patience-epochs",
@@ -132,8 +133,8 @@ def _augmentation_options(flags: Flags) -> None:
     option("--reprob", type=float, default=0.0, help="probability of random erasing")
     option("--remode", default="const", choices=("const", "rand", "pixel"))
     option("--recount", type=int, default=1)
-    option("--train-interpolation", default="random")
-    option("--interpolation", default="", help="in evaluation")
+    option("--train-interpolation", default="random", choices=("random", *INTERPOLATIONS))
+    option("--interpolation", default="", choices=("", *INTERPOLATIONS), help="in evaluation; by default bicubic")
     option("--crop-pct", type=float, help="share of the resized side that evaluation keeps")
     option("--mean", type=float, nargs=3)
     option("--std", type=float, nargs=3)

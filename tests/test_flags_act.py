@@ -1,0 +1,246 @@
+"""Every flag of every training script reaches what it is about: network, data, loaders, optimizer, schedule or loop.
+
+Each script runs up to the call of `fit`. What it hands over is described down to plain values, once as it is and once
+for every flag, set away from its default: the two descriptions have to differ, or the flag is named in a warning
+or a refusal.
+"""
+
+import argparse
+import enum
+import functools
+import runpy
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from common.datasets.tiny import write_tiny
+from common.datasets.tiny_hardvs import write_tiny_hardvs
+from common.datasets.tiny_images import write_tiny_images
+from common.datasets.tiny_ma_snn import write_tiny_cifar10dvs, write_tiny_gait, write_tiny_gesture
+from common.training import Flags, loop
+from ma_snn.config import Config
+
+ROOT = Path(__file__).parents[1]
+FIT = loop.fit
+EVENTS = {"classes": 2, "per_class": 10}
+IMAGES = {"per_class": 1, "test_per_class": 1}
+DATA = {
+    "dvs128": lambda folder: write_tiny("dvs128", folder, classes=2, per_class=4),
+    "cifar10dvs": lambda folder: write_tiny("cifar10dvs", folder, **EVENTS),
+    "ncaltech101": lambda folder: write_tiny("ncaltech101", folder, **EVENTS),
+    "imagenet": lambda folder: write_tiny_images("imagenet", folder, **IMAGES),
+    "cifar": lambda folder: (write_tiny_images("imagenet", folder, **IMAGES) / "val").rename(folder / "test").parent,
+    "hardvs": lambda folder: write_tiny_hardvs(folder, classes=2, per_class=4, test_per_class=2),
+    "gestures": lambda folder: write_tiny_gesture(folder, classes=2, users=25),
+    "mat": lambda folder: write_tiny_cifar10dvs(folder, **EVENTS),
+    "gait": lambda folder: write_tiny_gait(folder, **EVENTS),
+}
+VGG8 = ("--tiny", "--width", "0.0625", "-b", "2")
+RESNET = ("--tiny", "-net", "resnet18", "-b", "2", "--width", "2")
+TRANSFORMER = ("--tiny", "--dim", "16", "--num-heads", "2", "-b", "4", "--num-classes", "10")
+SDT = ("--tiny", "--batch_size", "4", "--input_size", "32", "--depth", "2", "--embed_dim", "8", "8", "8")
+GESTURE = ("--tiny", "--width", "0.125", "--c_ratio", "4", "--batch_size", "4")
+SCRIPTS = {
+    "sma/vgg8_dvs128_SMA.py": ("dvs128", VGG8),
+    "sma/vgg8_cifar10dvs_SMA.py": ("cifar10dvs", VGG8),
+    "sma/vgg8_NCaltech101_SMA.py": ("ncaltech101", VGG8),
+    "sma/train_amp.py": ("imagenet", RESNET),
+    "ma_snn/DVSGestures/Att_SNN_CNN.py": ("gestures", GESTURE),
+    "ma_snn/DVSGestures/Att_SNN_LIAF_CNN.py": ("gestures", GESTURE),
+    "ma_snn/CIFAR10DVS/Att_SNN.py": ("mat", GESTURE),
+    "ma_snn/DVSGait/Att_SNN_CNN.py": ("gait", GESTURE),
+    "ma_snn/Att_Res_SNN/train_amp.py": ("imagenet", (*RESNET, "--width", "8")),
+    "gac/CIFAR/main.py": ("cifar", ("--tiny", "-b", "2", "--width", "4")),
+    "gac/ImageNet/train_amp.py": ("imagenet", RESNET),
+    "common/ms_resnet/train.py": ("imagenet", RESNET),
+    "spikingformer/imagenet/train.py": ("imagenet", (*TRANSFORMER[1:], "-T", "2", "--depths", "1", "--img-size", "32")),
+    "spikingformer/cifar10-dvs/train.py": ("cifar10dvs", TRANSFORMER),
+    "spikingformer/dvs128-gesture/train.py": ("dvs128", TRANSFORMER),
+    "sdt_v3/Classification/Model_Base/main_finetune.py": ("imagenet", (*SDT, "8")),
+    "sdt_v3/Classification/Model_Large/main_finetune.py": ("imagenet", SDT),
+    "sdt_v3/Classification/Model_Large/main_pretrain.py": ("imagenet", SDT),
+    "sdt_v3/DVS/Hardvs/main_finetune.py": ("hardvs", (*SDT, "8")),
+}
+"""The scripts with their data and the words that make their networks small."""
+ELSEWHERE = {
+    "help", "config", "device", "local_rank", "tiny", "data_path", "data_dir", "savePath", "resume", "eval", "onlyTest",
+    "weights", "pretrained_path", "download", "end_early", "blr", "is_spike", "interval_scaling", "mixup_off_epoch",
+    "teacher_model", "teacher_weights", "distillation_type", "distillation_alpha", "distillation_tau",
+}  # fmt: skip
+"""What the tests of scripts and of the layer around them are about."""
+FILES = {
+    "checkpoint_hist", "eval_metric", "no_resume_opt", "experiment", "modelNames", "recordNames", "modelPath", "gpu",
+    "pin_mem",
+}  # fmt: skip
+"""Flags that only name files or choose among them, and what is the same on a CPU."""
+OF_OTHERS = {
+    "sma/vgg8_dvs128_SMA.py": {"augment"},
+    "sma/vgg8_NCaltech101_SMA.py": {"augment"},
+    "spikingformer/imagenet/train.py": {"color_jitter", "clip_mode"},
+    "spikingformer/cifar10-dvs/train.py": {"dataset"},
+    "spikingformer/dvs128-gesture/train.py": {"dataset", "split"},
+    "sdt_v3/DVS/Hardvs/main_finetune.py": {"dataset", "downsample"},
+}
+"""Flags that are said to act elsewhere or to be there for the authors' commands, and the one with a single choice."""
+
+
+class Reached(Exception):
+    """Ends a script where training would begin; carries what it handed over."""
+
+
+def describe(thing: object, seen: frozenset = frozenset()) -> object:
+    """`thing` as nested tuples of plain values; what holds the flags themselves is passed over."""
+    if thing is None or isinstance(thing, bool | int | float | str | bytes | Path | enum.Enum | torch.dtype):
+        return repr(thing)
+    if isinstance(thing, type | types.ModuleType | types.BuiltinFunctionType | argparse.Namespace | Config):
+        return getattr(thing, "__qualname__", type(thing).__name__)
+    if id(thing) in seen or len(seen) > 40:
+        return "..."
+    seen = seen | {id(thing)}
+    go = functools.partial(describe, seen=seen)
+    if isinstance(thing, Tensor | np.ndarray):
+        return (
+            "array",
+            tuple(thing.shape),
+            str(thing.dtype),
+            float(np.asarray(thing.detach() if isinstance(thing, Tensor) else thing).sum()),
+        )
+    if isinstance(thing, dict):
+        return tuple((str(key), go(value)) for key, value in thing.items() if key != "args")
+    if isinstance(thing, list | tuple | set | frozenset):
+        return tuple(go(one) for one in thing)
+    if isinstance(thing, functools.partial):
+        return ("partial", go(thing.func), go(thing.args), go(thing.keywords))
+    if isinstance(thing, types.MethodType):
+        return (thing.__qualname__, go(thing.__self__))
+    if isinstance(thing, types.FunctionType):
+        cells = tuple(cell.cell_contents for cell in thing.__closure__ or ())
+        return (thing.__qualname__, go(cells), go(thing.__defaults__))
+    if isinstance(thing, Optimizer):
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in thing.param_groups]
+        return (type(thing).__name__, go(groups), tuple(len(group["params"]) for group in thing.param_groups))
+    inside = {**getattr(thing, "__dict__", {})}
+    return (type(thing).__qualname__, go({key: value for key, value in inside.items() if "hook" not in key}))
+
+
+def away_from_default(action: argparse.Action) -> list[str]:
+    """Words that give a flag another value than its default."""
+    flag, default = action.option_strings[0], action.default
+    if isinstance(action, argparse.BooleanOptionalAction):
+        return [next(word for word in action.option_strings if word.startswith("--no-") == bool(default))]
+    if action.nargs == 0:
+        return [flag]
+    if action.choices:
+        return [flag, str(next(choice for choice in action.choices if choice != default))]
+    if action.nargs == "+" and isinstance(default, list | tuple):
+        return [flag, *(str(value + 8) for value in default)]
+    first = default[0] if isinstance(default, list | tuple) else default
+    if action.type is int:
+        value = 2 if first is None else first + 1
+    elif action.type is float:
+        value = 0.25 if not first else first / 3
+    else:
+        value = "other"
+    count = action.nargs if isinstance(action.nargs, int) else 1
+    return [flag, *[str(value)] * count]
+
+
+VALUES = {
+    "attention": ["TCSA"],
+    "batch_size": ["3"],
+    "criterion": ["L1Loss"],
+    "MODEL_EMA": ["0"],
+    "aa": ["rand-m7"],
+    "decoder_embed_dim": ["32"],
+    "dim": ["32"],
+    "ds": ["8"],
+    "opt": ["lamb"],
+    "img_size": ["64"],
+    "init_method": ["xavier"],
+    "input_size": ["64"],
+    "mem_act": ["none"],
+    "num_classes": ["12"],
+    "nb_classes": ["12"],
+    "num_heads": ["4"],
+    "time_steps": ["3"],
+}
+"""Words for flags that do not take just anything."""
+WITH = {
+    "aa": ["--augment"],
+    "color_jitter": ["--augment", "--aa", "none"],
+    "decay_epochs": ["--sched", "step"],
+    "decay_rate": ["--sched", "step"],
+    "momentum": ["--opt", "sgd"],
+    "recount": ["--augment", "--reprob", "0.5"],
+    "remode": ["--augment", "--reprob", "0.5"],
+    "reprob": ["--augment"],
+    "cutmix_minmax": ["--cutmix", "1"],
+    "mixup_prob": ["--mixup", "0.5"],
+    "mixup_switch_prob": ["--mixup", "0.5"],
+    "mixup_mode": ["--mixup", "0.5"],
+    "mixup_off_epoch": ["--mixup", "0.5"],
+}
+"""Flags that act only beside others."""
+
+
+@pytest.fixture
+def reached(monkeypatch, tmp_path, capsys):
+    """Runs a script up to `fit`; returns the parser of its flags and the description of what it hands over."""
+    parsers = []
+    parse = Flags.parse
+
+    def remember(self, *arguments, **settings):
+        parsers.append(self)
+        return parse(self, *arguments, **settings)
+
+    def stop(*arguments, **settings):
+        raise Reached(describe((arguments, settings)))
+
+    def refuse(self, message):
+        raise AssertionError(message)
+
+    monkeypatch.setattr(Flags, "parse", remember)
+    monkeypatch.setattr(argparse.ArgumentParser, "error", refuse)
+    monkeypatch.chdir(tmp_path)
+
+    def call(script, *words):
+        monkeypatch.setattr(sys, "argv", [script, *words])
+        for module in list(sys.modules.values()):
+            if getattr(module, "fit", None) is FIT:
+                monkeypatch.setattr(module, "fit", stop)
+        with pytest.raises((Reached, SystemExit)) as end:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        said = capsys.readouterr()
+        warnings = [line for line in said.out.splitlines() if line.startswith("warning:")]
+        return parsers[-1], (*end.value.args, warnings) if end.type is Reached else said.err
+
+    return call
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_flag_acts(reached, tmp_path, script):
+    data, words = SCRIPTS[script]
+    source = DATA[data](tmp_path / data)
+    runpy.run_path(str(ROOT / script))  # so that all its modules are there when `fit` is replaced
+    words = ["--data-path", str(source), *words]
+    flags, plain = reached(script, *words)
+    disconnected = []
+    for action in flags._actions:
+        if action in flags.without or action.dest in ELSEWHERE | FILES | OF_OTHERS.get(script, set()):
+            continue
+        beside = [
+            word for word in WITH.get(action.dest, []) if word != "--augment" or word in flags._option_string_actions
+        ]
+        _, before = reached(script, *words, *beside) if beside else (None, plain)
+        value = [action.option_strings[0], *VALUES[action.dest]] if action.dest in VALUES else away_from_default(action)
+        after = reached(script, *words, *beside, *value)[1]
+        refused = isinstance(after, str)
+        if after == before or (refused and not any(name in after for name in (action.dest, *action.option_strings))):
+            disconnected.append(f"{' '.join(value)} {after if refused else ''}")
+    assert not disconnected, "\n".join(disconnected)
