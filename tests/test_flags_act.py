@@ -169,6 +169,7 @@ VALUES = {
     "nb_classes": ["12"],
     "num_heads": ["4"],
     "time_steps": ["3"],
+    "workers": ["1"],
 }
 """Words for flags that do not take just anything."""
 WITH = {
