@@ -18,6 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from common.errors import UserError
+from common.layout import Layout
 from common.neurons import LIAFNode, Rectangle, ThresholdResetLIFNode
 from common.registry import register
 from ma_snn.models.attention import Attention, check_attention
@@ -82,6 +83,7 @@ class AttentionSNN(nn.Module):
                 "change T, or the spatial down-sampling ds"
             )
         self.T, self.num_classes, self.attention = T, num_classes, attention
+        self.layout = Layout("b t c w h", in_chans, (img_size, img_size), T)
         self.frame = (in_chans, img_size, img_size)
         cell = neuron_factory(neuron, alpha, beta, v_threshold, surrogate_half_width, liaf_threshold_related, mem_act)
         gates = partial(Attention, T=T, c_ratio=c_ratio, t_ratio=t_ratio)

@@ -13,16 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from common.analysis.energy import FORMULAS, energy, with_heads
+from common.analysis.energy import energy, with_heads
 from common.analysis.energy_report import energy_report
 from common.analysis.operations import count_operations
 from common.training import Process, run, start
+from spikingformer import PAPER
 from spikingformer.images import data_folder, open_part
 from spikingformer.published import energy_logs, logged_layers
 from spikingformer.recipe import build_model
 from spikingformer.static_training import IMAGENET, build_flags, loader_of, weights_to_test
 
-FORMULA = FORMULAS["spikingformer"]
+FORMULA = PAPER.energy
 
 
 def main() -> None:
