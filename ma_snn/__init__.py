@@ -28,7 +28,7 @@ PAPER = Paper(
     data="DVS128 Gesture, CIFAR10-DVS, DVS128-Gait; ImageNet",
     example="python ma_snn/DVSGestures/Att_SNN_CNN.py --attention TCSA --tiny",
     families=(
-        Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS | {"t_ratio": 2, "attention": "TCSA"}),
+        Family("ma_snn_dvsgestures", "ma_snn_dvsgestures", EVENTS | {"t_ratio": 2, "attention": "TCSA"}),
         Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS),
         Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS | {"neuron": "liaf"}),
         Family("att_ms_resnet*", "att_ms_resnet18", {"width": 8, "T": 2, "num_classes": 5, "blocks": (1, 1, 1, 1)}),
