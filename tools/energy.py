@@ -23,6 +23,7 @@ from common.errors import UserError
 from common.training import load_weights, run
 from tools.networks import build
 from tools.papers import card_of, formulas
+from tools.text import aligned
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +33,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = {name: f"{', '.join(formula.kinds)}; {formula.source}" for name, formula in formulas().items()}
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="\n".join(["What each formula counts, and who says so:", *aligned(known)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("model", help="name that timm.create_model takes")
     parser.add_argument("--kwargs", nargs="*", default=[], metavar="KEY=VALUE", help="arguments of the network")
     parser.add_argument("--weights", help="weights of the trained network: a file, or a name in the store")
@@ -42,7 +48,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--random", choices=("image", "events"), default="image", help="normal or Poisson(0.3) numbers")
     parser.add_argument("--seed", type=int, default=0, help="of the random input and of random weights")
     parser.add_argument("--batch-dim", type=int, help="axis that counts the samples, default: the network's")
-    parser.add_argument("--formula", choices=formulas(), help="default: that of the network's paper")
+    parser.add_argument("--formula", choices=known, help="default: that of the network's paper")
     parser.add_argument("--mac-pj", type=float, help="energy of a multiply-accumulate, default 4.6")
     parser.add_argument("--ac-pj", type=float, help="energy of an addition, default 0.9")
     parser.add_argument("--attention-heads", type=int, help="count attention as if divided into this many heads")

@@ -24,7 +24,7 @@ STATES_A_CARD = re.compile(r"^PAPER = Paper\(", re.MULTILINE)
 def papers() -> dict[str, Paper]:
     """The cards by folder; importing a paper registers its networks with timm."""
     files = [file for root in ROOTS for file in root.glob("*/__init__.py")]
-    names = sorted(file.parent.name for file in files if STATES_A_CARD.search(file.read_text(errors="ignore")))
+    names = sorted({file.parent.name for file in files if STATES_A_CARD.search(file.read_text(errors="ignore"))})
     return {name: importlib.import_module(name).PAPER for name in names}
 
 

@@ -149,7 +149,7 @@ def initialise(model: nn.Module, method: str | None) -> None:
             nn.init.zeros_(layer.conv2d.bias)
 
 
-PAPER = {
+PUBLISHED = {
     "dvsgestures": {
         "stages": SMALL, "img_size": 32, "T": 60, "num_classes": 11, "t_ratio": 5, "surrogate_half_width": 0.25,
     },
@@ -165,17 +165,17 @@ PAPER = {
 
 @register
 def ma_snn_dvsgestures(**kwargs) -> AttentionSNN:
-    """MA-SNN for DVS128 Gesture; keyword arguments as in `AttentionSNN`, with the defaults of `PAPER`."""
-    return AttentionSNN(**PAPER["dvsgestures"] | kwargs)
+    """MA-SNN for DVS128 Gesture; keyword arguments as in `AttentionSNN`, with the defaults of `PUBLISHED`."""
+    return AttentionSNN(**PUBLISHED["dvsgestures"] | kwargs)
 
 
 @register
 def ma_snn_cifar10dvs(**kwargs) -> AttentionSNN:
-    """MA-SNN for CIFAR10-DVS; keyword arguments as in `AttentionSNN`, with the defaults of `PAPER`."""
-    return AttentionSNN(**PAPER["cifar10dvs"] | kwargs)
+    """MA-SNN for CIFAR10-DVS; keyword arguments as in `AttentionSNN`, with the defaults of `PUBLISHED`."""
+    return AttentionSNN(**PUBLISHED["cifar10dvs"] | kwargs)
 
 
 @register
 def ma_snn_dvsgait(**kwargs) -> AttentionSNN:
-    """MA-SNN for DVS128-Gait; keyword arguments as in `AttentionSNN`, with the defaults of `PAPER`."""
-    return AttentionSNN(**PAPER["dvsgait"] | kwargs)
+    """MA-SNN for DVS128-Gait; keyword arguments as in `AttentionSNN`, with the defaults of `PUBLISHED`."""
+    return AttentionSNN(**PUBLISHED["dvsgait"] | kwargs)
