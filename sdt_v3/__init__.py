@@ -29,7 +29,7 @@ PAPER = Paper(
     data="ImageNet, HAR-DVS, gestures, gait",
     example="python sdt_v3/Classification/Model_Base/main_finetune.py --tiny",
     families=(
-        Family("sdt_v3_mae_* spikmae*", "sdt_v3_mae_83m", LARGE),
+        Family("sdt_v3_mae_* spikmae*", "sdt_v3_mae_83m", LARGE | {"img_size": 32}),
         Family("sdt_v3_*3m spikformer*", "sdt_v3_83m", LARGE | {"kd": True}),
         Family("sdt_v3_dvs_* sdt_v3_gesture sdt_v3_hardvs *_scaling_*", "sdt_v3_gesture", BASE),
         Family("sdt_v3_* Efficient_*", "sdt_v3_tiny", BASE),
