@@ -5,7 +5,7 @@ from common.paper import Article, Family, Paper
 from sdt_v3 import models
 
 BASE = {"embed_dim": (8, 16, 24, 32), "depth": 2}
-LARGE = {"embed_dim": (8, 16, 32), "depth": 1, "T": 2}
+LARGE = {"embed_dim": (8, 16, 32), "depth": 1}
 
 PAPER = Paper(
     package=__name__,
@@ -30,7 +30,7 @@ PAPER = Paper(
     example="python sdt_v3/Classification/Model_Base/main_finetune.py --tiny",
     families=(
         Family("sdt_v3_mae_* spikmae*", "sdt_v3_mae_83m", LARGE | {"img_size": 32}),
-        Family("sdt_v3_*3m spikformer*", "sdt_v3_83m", LARGE | {"kd": True}),
+        Family("sdt_v3_*3m spikformer*", "sdt_v3_83m", LARGE | {"T": 2, "kd": True}),
         Family("sdt_v3_dvs_* sdt_v3_gesture sdt_v3_hardvs *_scaling_*", "sdt_v3_gesture", BASE),
         Family("sdt_v3_* Efficient_*", "sdt_v3_tiny", BASE),
     ),
