@@ -1,9 +1,9 @@
-"""Builds the optional C++ extensions; everything else about the package is in pyproject.toml."""
+"""Finds the packages and builds the optional C++ extensions; all else about the distribution is in pyproject.toml."""
 
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_namespace_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
@@ -19,7 +19,10 @@ def made_from(folder: str) -> list[tuple[str, str]]:
 FLAGS = ["-std=c++20", "-O3", "-march=native", "-fopenmp", "-g0", "-Wno-maybe-uninitialized"]
 EXACT = ["-ffp-contract=off"]  # no fused multiply-add: it would change spikes
 
+rooms = {file.parent.name for file in ROOT.glob("*/__init__.py")} - {"tests"}
+
 setup(
+    packages=find_namespace_packages(str(ROOT), include=[f"{room}*" for room in sorted(rooms)]),
     ext_modules=[
         Extension(
             "common.kernels._neurons",
@@ -39,5 +42,5 @@ setup(
             extra_compile_args=["-std=c++20", "-O3", "-g0"],
             optional=True,  # without a compiler the install succeeds and NumPy reads and counts
         ),
-    ]
+    ],
 )

@@ -4,8 +4,9 @@ python ci/smoke.py            all of them, as many side by side as there are cor
 python ci/smoke.py sma gac    the chains that hold one of these words
 python ci/smoke.py --jobs 1   one after the other
 
-The commands of a chain run in one fresh folder, each with what the ones before it left there; a word with * is
-replaced by the newest file that it matches. The exit status is the number of commands that failed or did not learn.
+Each paper states its chains in its smoke.toml. The commands of a chain run in one fresh folder, each with what the
+ones before it left there; a word with * is replaced by the newest file that it matches, LAUNCH starts two processes.
+The exit status is the number of commands that failed or did not learn.
 """
 
 import argparse
@@ -15,80 +16,29 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = "-m torch.distributed.launch --standalone --nproc_per_node 2"
-LARGE = "sdt_v3/Classification/Model_Large"
-GESTURES = "ma_snn/DVSGestures"
 
-CHAINS: list[list[tuple[str, float | None]]] = [
-    [
-        (f"{LAUNCH} ma_snn/Att_Res_SNN/train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny", 35),
-        ("ma_snn/Att_Res_SNN/test.py -net resnet18 --tiny -weights checkpoint/**/*-best.pth", 35),
-        (
-            "ma_snn/Att_Res_SNN/train_finetune.py -net resnet18 -b 16 -lr 0.01 --tiny --epochs 1 "
-            "--weights checkpoint/**/*-best.pth",
-            35,
-        ),
-    ],
-    [
-        (f"{LAUNCH} gac/ImageNet/train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny", 35),
-        ("gac/ImageNet/test.py -net resnet18 --tiny -weights checkpoint/**/*-best.pth", 35),
-        (
-            "gac/ImageNet/visual/test_GradCAM.py **/val/**/*.JPEG -net resnet18 --tiny "
-            "--weights checkpoint/**/*-best.pth --output cam.jpg",
-            None,
-        ),
-    ],
-    [(f"{LAUNCH} sma/train_amp.py -net resnet18 -b 8 -lr 0.1 --tiny", 35)],
-    [("sma/vgg8_NCaltech101_SMA.py --tiny --epochs 10", 50)],
-    [("sma/vgg8_cifar10dvs_SMA.py --tiny", 70)],
-    [("sma/vgg8_dvs128_SMA.py --tiny --lr 2e-3", 50)],
-    [(f"{LAUNCH} sma/vgg8_cifar10dvs_SMA.py --tiny --epochs 2", None)],
-    [("gac/CIFAR/main.py --tiny", 70), ("gac/CIFAR/test.py --tiny --weights **/*.pth", 70)],
-    [("gac/CIFAR/main.py --tiny --dataset cifar10", 70)],
-    [
-        ("spikingformer/imagenet/train.py --tiny", 70),
-        ("spikingformer/imagenet/test.py --tiny --resume **/model_best.pth.tar", 70),
-        ("spikingformer/imagenet/energy_consumption_on_imagenet.py --tiny --resume **/model_best.pth.tar", None),
-    ],
-    [
-        ("spikingformer/cifar10/train.py --tiny", 80),
-        ("spikingformer/cifar10/test.py --tiny --resume **/model_best.pth.tar", 80),
-    ],
-    [
-        ("spikingformer/cifar100/train.py --tiny", 80),
-        ("spikingformer/cifar100/test.py --tiny --resume **/model_best.pth.tar", 80),
-    ],
-    [("spikingformer/cifar10-dvs/train.py --tiny", 45)],
-    [("spikingformer/dvs128-gesture/train.py --tiny", 55)],
-    [(f"{LAUNCH} spikingformer/imagenet/train.py --tiny --epochs 1", None)],
-    [(f"{LAUNCH} spikingformer/cifar10/train.py --tiny --epochs 1", None)],
-    [("sdt_v3/Classification/Model_Base/main_finetune.py --tiny", 40)],
-    [
-        (f"{LARGE}/main_pretrain.py --tiny --output_dir mae", None),
-        (f"{LARGE}/main_finetune.py --tiny --output_dir tuned --finetune mae/checkpoint-*.pth", 40),
-        (f"{LARGE}/main_finetune.py --tiny --output_dir kd --finetune tuned/best.pt --kd", 40),
-    ],
-    [
-        ("sdt_v3/DVS/Hardvs/main_finetune.py --tiny --output_dir out", 40),
-        ("sdt_v3/DVS/Hardvs/firing_num_dvs.py --tiny --output_dir out --weights out/best.pth", None),
-    ],
-    [
-        (f"{GESTURES}/Att_SNN_CNN.py --tiny --output-dir out", 30),
-        (f"{GESTURES}/data/DVS_Gesture.py --data-path **/data", None),
-    ],
-    [(f"{GESTURES}/Att_SNN_LIAF_CNN.py --tiny --output-dir out", 30)],
-    [("ma_snn/CIFAR10DVS/Att_SNN.py --tiny --output-dir out", 30)],
-    [("ma_snn/CIFAR10DVS/Att_SNN_LIAF.py --tiny --output-dir out", 30)],
-    [("ma_snn/DVSGait/Att_SNN_CNN.py --tiny --output-dir out", 30)],
-    [("ma_snn/DVSGait/Att_SNN_LIAF_CNN.py --tiny --output-dir out", 30)],
-]
-"""(command, test accuracy in percent that it must reach, or None where it only has to run); long chains first."""
+Chain = list[tuple[str, float | None]]
+"""Commands, and the test accuracy in percent that each must reach, or None where it only has to run."""
+
+
+def chains(root: Path = ROOT) -> list[Chain]:
+    """Those of `<paper>/smoke.toml`: the first of every paper, which are its longest, then the second ones."""
+    papers = (tomllib.loads(path.read_text())["chains"] for path in sorted(root.glob("*/smoke.toml")))
+    return [[_step(*step) for step in chain] for rank in zip_longest(*papers) for chain in rank if chain]
+
+
+def _step(command: str, minimum: float | None = None) -> tuple[str, float | None]:
+    return command.replace("LAUNCH", LAUNCH), minimum
+
 
 ACCURACY = re.compile(r"(?:best (?:acc1 |acc: )?|accuracy |acc=|top-1 |'top1': )([\d.]+)")
 
@@ -106,7 +56,7 @@ class Outcome(NamedTuple):
         return f"{state:6}  {self.seconds:5.0f} s  {self.accuracy:>6}  {self.command}  {self.problem}"
 
 
-def run_chain(chain: list[tuple[str, float | None]], threads: int) -> Iterator[Outcome]:
+def run_chain(chain: Chain, threads: int) -> Iterator[Outcome]:
     """Run the commands of a chain in a fresh folder; the first failure is the last command."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
     with tempfile.TemporaryDirectory() as folder:
@@ -148,10 +98,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=cores, help="chains side by side (default: %(default)s)")
     options = parser.parse_args()
     words = options.words or [""]
-    chosen = [chain for chain in CHAINS if any(word in command for command, _ in chain for word in words)]
+    chosen = [chain for chain in chains() if any(word in command for command, _ in chain for word in words)]
     threads = max(1, cores // options.jobs)
 
-    def report(chain: list[tuple[str, float | None]]) -> list[Outcome]:
+    def report(chain: Chain) -> list[Outcome]:
         outcomes = []
         for outcome in run_chain(chain, threads):
             print(outcome, flush=True)

@@ -23,11 +23,6 @@ def _pixels(x: Tensor) -> Tensor:
     return x
 
 
-def periodic(pattern: Tensor, T: int) -> Tensor:
-    """The spike pattern `[P, ...]`, repeated: s_t = pattern_{t mod P}."""
-    return pattern[torch.arange(T, device=pattern.device) % len(pattern)]
-
-
 def latency(x: Tensor, T: int, kind: Literal["linear", "log"] = "linear") -> Tensor:
     """One spike for each value, the earlier the larger it is; half-way times round to even.
 
@@ -67,30 +62,4 @@ ENCODERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "poisson": poisson,
     "phase": weighted_phase,
 }
-"""By name, called with (x, T). Periodic coding is not among them: its spikes do not depend on x."""
-
-
-class StatefulEncoder:
-    """One step of an encoder per call, as the original's encoders work.
-
-    The first call encodes its input, and call number t returns step t mod T of that: a later input is ignored until
-    `reset()`. Poisson coding has no use for this.
-
-    Args:
-        encode: from `[...]` to `[T, ...]`, e.g. `functools.partial(latency, T=8)`.
-    """
-
-    def __init__(self, encode: Callable[[Tensor], Tensor]):
-        self.encode = encode
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the input."""
-        self.spikes, self.t = None, 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.spikes is None:
-            self.spikes = self.encode(x)
-        step = self.spikes[self.t]
-        self.t = (self.t + 1) % len(self.spikes)
-        return step
+"""By name, called with (x, T)."""

@@ -1,5 +1,40 @@
 """Attention Spiking Neural Networks (TPAMI 2023); importing it registers the models with timm."""
 
+from common.analysis.energy import Formula
+from common.paper import Article, Family, Paper
 from ma_snn import models
 
-__all__ = ["models"]
+EVENTS = {"width": 0.125, "T": 4}
+
+PAPER = Paper(
+    package=__name__,
+    title="Attention SNN, LIF and LIAF, eight attentions (TPAMI 2023)",
+    articles=(
+        Article(
+            title="Attention Spiking Neural Networks",
+            authors=("Yao, M.", "Zhao, G.", "Zhang, H.", "Hu, Y.", "Deng, L.", "Tian, Y.", "Xu, B.", "Li, G."),
+            journal="IEEE Transactions on Pattern Analysis and Machine Intelligence",
+            volume=45,
+            issue=8,
+            start=9393,
+            end=9410,
+            year=2023,
+            doi="10.1109/TPAMI.2023.3241201",
+        ),
+    ),
+    reference="Attention SNN, TPAMI 2023, doi 10.1109/TPAMI.2023.3241201",
+    code="github.com/BICLab/Attention-SNN",
+    licence="see there",
+    data="DVS128 Gesture, CIFAR10-DVS, DVS128-Gait; ImageNet",
+    example="python ma_snn/DVSGestures/Att_SNN_CNN.py --attention TCSA --tiny",
+    families=(
+        Family("ma_snn_dvsgestures", "ma_snn_dvsgestures", EVENTS | {"t_ratio": 2, "attention": "TCSA"}),
+        Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS),
+        Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS | {"neuron": "liaf"}),
+        Family("att_ms_resnet*", "att_ms_resnet18", {"width": 8, "T": 2, "num_classes": 5, "blocks": (1, 1, 1, 1)}),
+    ),
+    energy=Formula(source="paper; MAC are first layer and attention"),
+    attention_readers="ma_snn.attention_readers:READERS",
+)
+
+__all__ = ["PAPER", "models"]

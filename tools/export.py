@@ -1,9 +1,10 @@
 """A network as a file that runs without its Python code: a program of torch.export, or an NIR graph.
 
-    python tools/export.py spikingformer_8_512 --weights best.safetensors --input-shape 2 3 224 224 --output best.pt2
-    python tools/export.py ma_snn_dvsgestures --format nir --input-shape 1 60 2 32 32 --output gestures.nir
+    python tools/export.py spikingformer_8_512 --weights best.safetensors --output best.pt2
+    python tools/export.py sdt_v3_5m --input-shape 1 3 384 384
+    python tools/export.py ma_snn_dvsgestures --format nir --output gestures.nir
 
-export  every classifier of the five papers; the number of samples is left open. What is read back from the file must
+export  every classifier; the number of samples is left open. What is read back from the file must
         give exactly the network's output on random inputs. The neurons stay operators of this repository:
 
             import torch, common.kernels
@@ -17,6 +18,7 @@ nir     networks of convolutions, LIF neurons and pools: ma_snn_* without attent
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,10 +27,8 @@ from torch import Tensor, nn
 from common.errors import UserError
 from common.programs import export_program, save_program
 from common.training import load_weights, run
-from gac.models.cifar import CIFARMSResNet
-from sdt_v3.models.mae import MaskedAutoencoder
-from tools.inputs import batch_dim
 from tools.networks import build
+from tools.papers import why_not_exported
 
 SUFFIXES = {"export": ".pt2", "nir": ".nir"}
 
@@ -42,11 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
         load_weights(model, options.weights)
     else:
         print("warning: random weights; give those of a trained network by --weights")
-    if reason := untraceable(model):
+    if reason := why_not_exported(options.model, model):
         raise UserError(f"{options.model} cannot be exported: {reason}")
     path = Path(options.output or f"{options.model}{SUFFIXES[options.format]}")
     write = {"export": write_program, "nir": write_nir}[options.format]
-    print(f"{path}: {write(model, options.input_shape, path)}")
+    print(f"{path}: {write(model, options.input_shape or model.layout.shape(), path)}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -57,42 +57,33 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", help="a file of weights, or a name in the store; random ones without")
     parser.add_argument("--seed", type=int, default=0, help="of random weights (%(default)s)")
     parser.add_argument("--format", choices=SUFFIXES, default="export", help="see above (%(default)s)")
-    parser.add_argument("--input-shape", type=int, nargs="+", required=True, help="of a batch, as the network takes it")
+    parser.add_argument("--input-shape", type=int, nargs="+", help="of a batch (as the network usually takes it)")
     parser.add_argument("--output", help="the file (MODEL.pt2 or MODEL.nir)")
     return parser.parse_args(arguments)
 
 
-def untraceable(model: nn.Module) -> str:
-    """Why what `model` does cannot be written down before its input is known; empty if it can."""
-    if isinstance(model, MaskedAutoencoder):
-        return "how much it computes depends on a mask that is drawn anew; export the classifier after fine-tuning"
-    if isinstance(model, CIFARMSResNet) and model.to_frames is not None:
-        return "its spike coding checks the range of the pixels; choose --kwargs without `encoding`"
-    return ""
-
-
-def example(model: nn.Module, shape: list[int], samples: int) -> Tensor:
+def example(model: nn.Module, shape: Sequence[int], samples: int) -> Tensor:
     """Random input of `shape`, but of so many samples.
 
     Raises:
         UserError: a shape without that axis, or with a side below 1.
     """
-    axis = batch_dim(model)
+    axis = model.layout.batch_axis
     if len(shape) <= axis or min(shape) < 1:
         raise UserError(f"--input-shape {' '.join(map(str, shape))} is no batch of images or frames; see --help")
     return torch.rand(*shape[:axis], samples, *shape[axis + 1 :])
 
 
-def write_program(model: nn.Module, shape: list[int], path: Path) -> str:
+def write_program(model: nn.Module, shape: Sequence[int], path: Path) -> str:
     """Write a program and say what it takes."""
-    axis = batch_dim(model)
+    axis = model.layout.batch_axis
     program = export_program(model, example(model, shape, 2), axis)
     save_program(program, path, model, *(example(model, shape, samples) for samples in (1, 2, 3)))
     sides = [str(side) if number != axis else "any" for number, side in enumerate(shape)]
     return f"takes [{', '.join(sides)}], equal to the network on random inputs"
 
 
-def write_nir(model: nn.Module, shape: list[int], path: Path) -> str:
+def write_nir(model: nn.Module, shape: Sequence[int], path: Path) -> str:
     """Write an NIR graph and say how large it is.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Published weights of the five papers: list, fetch, import, verify, convert.
+"""Published weights of the papers: list, fetch, import, verify, convert.
 
     python tools/fetch_weights.py list --paper sma
     python tools/fetch_weights.py fetch sma_azo_vgg8_dvs128      # from Google Drive; run again to resume
@@ -24,7 +24,8 @@ from common.training import read_weights, run
 from common.training.checkpoint import save_file
 from common.weights import locate, weights_file
 from tools import verify_weights
-from tools.networks import key_value, paper_of
+from tools.networks import key_value
+from tools.papers import card_of
 from tools.text import columns
 from tools.weights import drive, store
 from tools.weights.files import Card, write_weights
@@ -145,7 +146,7 @@ def explain(weight: Weight) -> None:
 
 def tell(card: Card, weight: Weight) -> None:
     """Print what was stored, with the hash that others could compare."""
-    report = "" if weight.sha256 else "\n  please report this hash, so that tools/weights.toml can hold it"
+    report = "" if weight.sha256 else "\n  please report this hash, so that weights.toml can hold it"
     print(
         f"{weight.name}: {card.tensors} tensors fit {card.model}, stored as {weights_file(weight.name)}\n"
         f"  {store.trust(weight)}: sha256 of {card.source_file} is {card.source_sha256}, "
@@ -176,7 +177,7 @@ def convert(options: argparse.Namespace) -> None:
         save_file(target, state)
     else:
         facts = store.facts_of(path, path.stat().st_size, sha256(path))
-        network = {"paper": paper_of(options.model), "model": options.model, "create": create}
+        network = {"paper": card_of(options.model).package.partition(".")[0], "model": options.model, "create": create}
         write_weights(target, state, name=target.stem, source=str(path), **network, **facts)
     print(f"{target}: {len(state)} tensors of {options.model}")
 

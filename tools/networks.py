@@ -1,26 +1,13 @@
 """Any network of this repository by its timm name."""
 
 import ast
-import importlib
 from collections.abc import Sequence
 
 import timm
 from torch import nn
 
 from common.errors import UserError
-
-PAPERS = ("sma", "ma_snn", "gac", "spikingformer", "sdt_v3")
-
-
-def register_all() -> None:
-    """Import every paper, which registers its networks with timm."""
-    for paper in PAPERS:
-        importlib.import_module(paper)
-
-
-def paper_of(name: str) -> str:
-    """The folder of the paper that a registered network belongs to."""
-    return timm.models.model_entrypoint(name).__module__.partition(".")[0]
+from tools.papers import card_of, papers
 
 
 def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
@@ -29,10 +16,9 @@ def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
     Raises:
         UserError: unknown network, or arguments that it refuses.
     """
-    register_all()
-    if not timm.is_model(name) or paper_of(name) not in (*PAPERS, "common"):  # the plain MS-ResNets are in common
-        papers = ", ".join(PAPERS)
-        raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing one of {papers} lists them")
+    known = ", ".join(papers())
+    if not timm.is_model(name) or card_of(name) is None:
+        raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing one of {known} lists them")
     parsed = dict(map(key_value, arguments))
     try:
         return timm.create_model(name, **parsed)

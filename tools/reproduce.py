@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.training import run
-from tools.networks import PAPERS
+from tools.papers import papers
 from tools.reproduction import blocks
 from tools.reproduction.plan import NOT_KNOWN, plan
 from tools.reproduction.report import write_report
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = command.add_subparsers(required=True, metavar="VERB")
 
     verb = verbs.add_parser("list", help="name the tables")
-    verb.add_argument("--paper", choices=PAPERS, help="only those of one paper")
+    verb.add_argument("--paper", choices=papers(), help="only those of one paper")
     verb.set_defaults(verb=list_tables)
 
     verb = verbs.add_parser("plan", help="print the commands of a table, its data and what is known of its time")
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--junit", type=Path, metavar="FILE", help="what `pytest --junit-xml=FILE` wrote")
     verb.set_defaults(verb=report)
 
-    verb = verbs.add_parser("update", help="write the generated tables of the READMEs anew")
+    verb = verbs.add_parser("update", help="write the tables that are generated anew, in READMEs and beside them")
     verb.set_defaults(verb=update)
     return command
 
@@ -86,7 +86,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def update(_: argparse.Namespace) -> None:
-    """Write the marked tables of the READMEs and name the files that changed."""
+    """Write the marked tables and name the files that changed."""
     changed = blocks.update()
     print("\n".join(f"updated: {path}" for path in changed) or "every table is up to date")
 

@@ -14,73 +14,36 @@ gradcam    where in the sample the evidence for a class lies (Grad-CAM)
 
 import argparse
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from common.analysis import samples
-from common.analysis.attention_maps import attention_panels
+from common.analysis.attention_maps import READERS, Reader, attention_panels
 from common.analysis.event_pictures import save_gif
 from common.analysis.figures import event_strip
 from common.analysis.gradcam import grad_cam, overlay
-from common.analysis.panels import SPACE, Panel, draw_panels
+from common.analysis.panels import Panel, draw_panels
 from common.analysis.rasters import neuron_activity, raster_panels, rate_panels, write_rates
 from common.analysis.samples import Reading, read_sample
 from common.errors import UserError
 from common.events.frames import SPLITS
 from common.files import atomic_path
-from common.layers import SpikingAttention
 from common.training import load_weights, run
-from gac.models.cifar import CIFARMSResNet
-from gac.models.gau import GAC
-from ma_snn.models.attention import ChannelAttention, SpatialAttention, TemporalAttention
-from sma.models.attention import SMA
-from tools.inputs import arranged
 from tools.networks import build
+from tools.papers import papers
 
 SMALLEST_PICTURE = 256
 """Pixels of the shorter side of a Grad-CAM picture; a smaller sample is enlarged."""
 
 
-def read_sma(module: SMA, inputs: tuple[Tensor, ...], output: Tensor) -> Iterator[Panel]:
-    """Wt Wc of each branch, steps x channels."""
-    squeezed = sum(branch(inputs[0]) for branch in module.S_Convs).mean((3, 4), keepdim=True)
-    weights = module.time_attention(squeezed) * module.channel_attention(squeezed)
-    for branch, matrix in zip(module.S_Convs, weights[:, :, 0, :, 0, 0].numpy(), strict=True):
-        height, width = branch.conv.kernel_size
-        yield Panel(f"kernel {height} x {width}", matrix, ("step", "channel"))
-
-
-def read_gac(module: GAC, inputs: tuple[Tensor, ...], output: Tensor) -> Iterator[Panel]:
-    """The gate's mean over space and over steps and channels."""
-    gate = torch.sigmoid(module.TA(inputs[0]) * module.SCA(inputs[0]))[:, 0]
-    yield Panel("gate", gate.mean((2, 3)).numpy(), ("step", "channel"))
-    yield Panel("gate", gate.mean((0, 1)).numpy(), SPACE)
-
-
-def read_self_attention(module: SpikingAttention, inputs: tuple[Tensor, ...], output: Tensor) -> Iterator[Panel]:
-    """Mean over steps and heads of scale * q k^T."""
-    q, k, _ = inputs
-    yield Panel("q k^T", (q @ k.mT * module.scale).flatten(0, -3).mean(0).numpy(), ("query", "key"))
-
-
-def read_gate(title: str, axes: tuple[str, str], module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor):
-    """The output of one of MA-SNN's gates."""
-    yield Panel(title, output[0, 0, 0].numpy() if axes == SPACE else output.flatten().numpy(), axes)
-
-
-READERS = {
-    SMA: read_sma,
-    TemporalAttention: partial(read_gate, "temporal", ("gate", "step")),
-    ChannelAttention: partial(read_gate, "channel", ("gate", "channel")),
-    SpatialAttention: partial(read_gate, "spatial", SPACE),
-    GAC: read_gac,
-    SpikingAttention: read_self_attention,
-}
-"""How the weights of each attention module are read."""
+def readers() -> dict[type[nn.Module], Reader]:
+    """How the weights of each attention module are read, of all papers."""
+    own = (resolve_name(paper.attention_readers) for paper in papers().values() if paper.attention_readers)
+    return {kind: read for readers in own for kind, read in readers.items()} | READERS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,7 +102,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 def reading(options: argparse.Namespace, model: nn.Module | None = None) -> Reading:
     """How to read samples, for `model` if there is one."""
-    size = 32 if isinstance(model, CIFARMSResNet) else getattr(model, "img_size", 224)
+    size = model.layout.size[0] if model else 224
     T = options.T if options.T is not None else getattr(model, "T", 16)
     sensor_size = tuple(options.sensor_size) if options.sensor_size else None
     return Reading(T, options.split_by, options.downsample, sensor_size, options.size or size)
@@ -158,7 +121,7 @@ class Subject:
         self.sample = read_sample(options.input, reading(options, self.model))
         self.name = f"{options.model}_{self.sample.name}"
         self.folder: Path = options.output_dir
-        self.x, self.x_first = arranged(self.sample.values, self.model)
+        self.x, self.x_first = self.model.layout.arranged(self.sample.values, type(self.model).__name__)
 
     def run(self, function, *arguments):
         """`function(model, x, ...)`, its complaint about the input said in one line."""
@@ -202,10 +165,11 @@ def draw_spikes(options: argparse.Namespace) -> Iterator[Path]:
 def draw_attention(options: argparse.Namespace) -> Iterator[Path]:
     """Maps of the weights of each attention module."""
     subject = Subject(options)
-    panels = subject.run(attention_panels, READERS)
+    known = readers()
+    panels = subject.run(attention_panels, known)
     if not panels:
-        known = ", ".join(kind.__name__ for kind in READERS)
-        raise UserError(f"{options.model} has no attention ({known}); choose a network or --kwargs with it")
+        names = ", ".join(kind.__name__ for kind in known)
+        raise UserError(f"{options.model} has no attention ({names}); choose a network or --kwargs with it")
     yield subject.draw(panels, "attention")
 
 

@@ -1,15 +1,26 @@
 """The attention weights that a network computes for one sample."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from common.analysis.panels import Panel
+from common.layers import SpikingAttention
 
 Reader = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Iterable[Panel]]
 """Makes panels of the weights of one attention module from (module, its inputs, its output), a batch of one."""
+
+
+def read_self_attention(module: SpikingAttention, inputs: tuple[Tensor, ...], output: Tensor) -> Iterator[Panel]:
+    """Mean over steps and heads of scale * q k^T."""
+    q, k, _ = inputs
+    yield Panel("q k^T", (q @ k.mT * module.scale).flatten(0, -3).mean(0).numpy(), ("query", "key"))
+
+
+READERS: dict[type[nn.Module], Reader] = {SpikingAttention: read_self_attention}
+"""How the weights of attention modules are read that several papers share."""
 
 
 @torch.no_grad()

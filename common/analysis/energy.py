@@ -1,16 +1,7 @@
 """Energy of one inference from operation counts: E = e_MAC N_MAC + e_AC N_AC, 45 nm CMOS, 32 bit floating point.
 
-The energies, 4.6 pJ per MAC and 0.9 pJ per AC, are those that the five papers take from Horowitz (ISSCC 2014). What
-differs is what is counted, and whether the authors' code or only their paper says so:
-
-| formula       | counted                        | source                                                             |
-|---------------|--------------------------------|--------------------------------------------------------------------|
-| spikingformer | convolutions, head, attention  | code; BN is folded, pools and neurons are free                     |
-| sdt_v3        | convolutions, heads, attention | paper; ACs = MACs * mean integer spike; count the folded network   |
-| gac           | convolutions, heads            | paper; MAC are stem and gate                                       |
-| ma_snn        | convolutions, heads            | paper; MAC are first layer and attention                           |
-| sma           | convolutions, heads            | no code; as ma_snn                                                 |
-| everything    | BN, pools and neurons as well  | of no paper: an upper bound                                        |
+The energies, 4.6 pJ per MAC and 0.9 pJ per AC, are those that the papers take from Horowitz (ISSCC 2014). What differs
+is which kinds of layer count, and whether the authors' code or only their paper says so: the card of each paper tells.
 
 Which layers are MAC needs no list: they are those whose measured input is not spikes.
 """
@@ -19,29 +10,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from common.analysis.operations import KINDS, LayerOperations
-from common.errors import UserError
 
 
 @dataclass(frozen=True)
 class Formula:
-    """Energies in pJ per operation and the kinds of layer that count."""
+    """Energies in pJ per operation and the kinds of layer that count; `source` is who says so, for people."""
 
     mac_pj: float = 4.6
     ac_pj: float = 0.9
     kinds: tuple[str, ...] = ("conv", "linear")
+    source: str = ""
 
     def __str__(self):
         return f"E = {self.mac_pj:g} pJ * MAC + {self.ac_pj:g} pJ * AC over {', '.join(self.kinds)}"
 
 
-FORMULAS = {
-    "spikingformer": Formula(kinds=("conv", "linear", "attention")),
-    "sdt_v3": Formula(kinds=("conv", "linear", "attention")),
-    "gac": Formula(),
-    "ma_snn": Formula(),
-    "sma": Formula(),
-    "everything": Formula(kinds=(*KINDS, "attention")),
-}
+EVERYTHING = Formula(
+    kinds=(*KINDS, "attention"), source="no paper; BN, pools and neurons count as well: an upper bound"
+)
 
 
 @dataclass(frozen=True)
@@ -51,22 +37,6 @@ class Energy:
     mac: float
     ac: float
     millijoules: float
-
-
-def formula(name: str, mac_pj: float | None = None, ac_pj: float | None = None) -> Formula:
-    """The formula called `name`, with other energies per operation if given.
-
-    Raises:
-        UserError: the name is unknown.
-    """
-    if name not in FORMULAS:
-        raise UserError(f"unknown energy formula {name!r}; choose one of {', '.join(FORMULAS)}")
-    chosen = FORMULAS[name]
-    return replace(
-        chosen,
-        mac_pj=chosen.mac_pj if mac_pj is None else mac_pj,
-        ac_pj=chosen.ac_pj if ac_pj is None else ac_pj,
-    )
 
 
 def energy(layers: Iterable[LayerOperations], formula: Formula) -> Energy:

@@ -1,5 +1,12 @@
 """MS-ResNet, the backbone of three papers: the network, its ImageNet trainer, the trainer's files, and CutMix."""
 
 from common.ms_resnet.network import PUBLISHED, Design, MSResNet, basic_block
+from common.paper import Family, Networks
 
-__all__ = ["PUBLISHED", "Design", "MSResNet", "basic_block"]
+NETWORKS = Networks(
+    package=__name__,
+    families=(Family("ms_resnet*", "ms_resnet18", {"width": 8, "T": 2, "num_classes": 5, "blocks": (1, 1, 1, 1)}),),
+)
+"""The plain networks, which belong to no paper's folder."""
+
+__all__ = ["NETWORKS", "PUBLISHED", "Design", "MSResNet", "basic_block"]

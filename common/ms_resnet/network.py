@@ -23,6 +23,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from common.layers import TimeBatchNorm, TimeConv2d, TimeFolded, stem_of_static_image
+from common.layout import Layout
 from common.neurons import MSLIFNode
 from common.registry import register
 
@@ -156,6 +157,7 @@ class MSResNet(nn.Module):
         if T < 1:
             raise ValueError(f"T must be at least 1, got {T}")
         self.T, self.num_classes, self.in_chans, self.once = T, num_classes, in_chans, once
+        self.layout = Layout("b c h w", in_chans, (224, 224))
         self.conv1 = STEMS[design.stem](in_chans, design.width)
         self.add_encoder(design.width)
         self.mem_update = MSLIFNode()

@@ -12,11 +12,13 @@ class IntegerLIF(nn.Module):
 
     The three flavours of the paper's code differ where a value lies exactly between two integers or on the window edge:
 
-    | flavour | rounding | window | norm |
-    |---|---|---|---|
-    | base  | half_even | closed | max_value, 1 at the head |
-    | large | half_up   | open   | max_value, 1 at the head |
-    | DVS   | half_even | closed | 1; `time_dim` integrates along that axis with a soft reset |
+    | flavour | rounding  | window | norm                             |
+    |---------|-----------|--------|----------------------------------|
+    | base    | half_even | closed | max_value; 1 at the head         |
+    | large   | half_up   | open   | max_value; 1 at the head         |
+    | DVS     | half_even | closed | `D_Norm` 1, 4, 8; 1 at the head  |
+
+    `time_dim` integrates along that axis with a soft reset; the networks here, DVS included, leave it out.
     """
 
     def __init__(

@@ -4,10 +4,10 @@ from typing import Literal
 
 from common.kernels import LIFParameters
 from common.kernels.surrogate import Rectangle
-from common.neurons.lif import _MultiStepNode
+from common.neurons.lif import MultiStepNode
 
 
-class ThresholdResetLIFNode(_MultiStepNode):
+class ThresholdResetLIFNode(MultiStepNode):
     """u = h + x, s = [u >= Vth], h = alpha (s Vth + (1 - s) u) + beta, output s; `[B, T, ...]` by default."""
 
     def __init__(

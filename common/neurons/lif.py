@@ -9,7 +9,7 @@ from common.kernels import LIFParameters, multi_step_lif
 from common.kernels.surrogate import ATan, Rectangle, Surrogate
 
 
-class _MultiStepNode(nn.Module):
+class MultiStepNode(nn.Module):
     """Applies the multi-step operation of `parameters` along `time_dim` of its input."""
 
     def __init__(self, parameters: LIFParameters, time_dim: int):
@@ -26,7 +26,7 @@ class _MultiStepNode(nn.Module):
         return ", ".join([*shown, f"time_dim={self.time_dim}"])
 
 
-class LIFNode(_MultiStepNode):
+class LIFNode(MultiStepNode):
     """Leaky integrate-and-fire: h = v + (x - v)/tau, fires at h >= threshold, resets to 0; `[T, B, ...]` by default.
 
     The neuron of SMA-VGG8 (tau 2, ATan) and, with a sigmoid surrogate, of Spikingformer (tau 2, 1.75 or 1.5).
@@ -48,10 +48,10 @@ class LIFNode(_MultiStepNode):
         )
 
 
-class DecayLIFNode(_MultiStepNode):
+class DecayLIFNode(MultiStepNode):
     """Leaky integrate-and-fire with unscaled input: h = decay v + x, fires at h > threshold, resets to 0.
 
-    GAC's CIFAR networks: decay 0.5, threshold 1, triangle surrogate, reset not detached, `time_dim` 1.
+    `[T, B, ...]` by default. GAC's CIFAR networks: decay 0.5, threshold 1, triangle surrogate, reset not detached.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from common.layers import TimeConv2d, stem_of_static_image
+from common.layout import Layout
 from common.neurons import DecayLIFNode, Triangle
 from common.registry import register
 from gac.encoders import ENCODERS
@@ -85,6 +86,7 @@ class CIFARMSResNet(nn.Module):
         if isinstance(encoding, str) and encoding not in ENCODERS:
             raise ValueError(f"encoding must be one of {', '.join(ENCODERS)}, got {encoding!r}")
         self.T, self.num_classes, self.in_chans, self.once, self.using_GAC = T, num_classes, in_chans, once, using_GAC
+        self.layout = Layout("b c h w", in_chans, (32, 32))
         self.to_frames = partial(ENCODERS[encoding], T=T) if isinstance(encoding, str) else encoding
         self.conv1 = conv3x3(in_chans, width)
         self.bn1 = AliasedBatchNorm(width)
@@ -115,6 +117,13 @@ class CIFARMSResNet(nn.Module):
             raise ValueError(f"expected images [B, {self.in_chans}, H, W], got {list(image.shape)}")
         x = self.layer3(self.layer2(self.layer1(self.encode(image))))
         return self.fc1(self.spike(x).mean((3, 4))).transpose(0, 1)
+
+
+def unexportable(model: nn.Module) -> str:
+    """Why a network of this paper cannot be exported; empty if it can."""
+    if getattr(model, "to_frames", None) is not None:
+        return "its spike coding checks the range of the pixels; choose --kwargs without `encoding`"
+    return ""
 
 
 @register

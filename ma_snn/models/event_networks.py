@@ -18,6 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from common.errors import UserError
+from common.layout import Layout
 from common.neurons import LIAFNode, Rectangle, ThresholdResetLIFNode
 from common.registry import register
 from ma_snn.models.attention import Attention, check_attention
@@ -82,6 +83,7 @@ class AttentionSNN(nn.Module):
                 "change T, or the spatial down-sampling ds"
             )
         self.T, self.num_classes, self.attention = T, num_classes, attention
+        self.layout = Layout("b t c w h", in_chans, (img_size, img_size), T)
         self.frame = (in_chans, img_size, img_size)
         cell = neuron_factory(neuron, alpha, beta, v_threshold, surrogate_half_width, liaf_threshold_related, mem_act)
         gates = partial(Attention, T=T, c_ratio=c_ratio, t_ratio=t_ratio)
@@ -147,7 +149,7 @@ def initialise(model: nn.Module, method: str | None) -> None:
             nn.init.zeros_(layer.conv2d.bias)
 
 
-PAPER = {
+PUBLISHED = {
     "dvsgestures": {
         "stages": SMALL, "img_size": 32, "T": 60, "num_classes": 11, "t_ratio": 5, "surrogate_half_width": 0.25,
     },
@@ -163,17 +165,17 @@ PAPER = {
 
 @register
 def ma_snn_dvsgestures(**kwargs) -> AttentionSNN:
-    """MA-SNN for DVS128 Gesture; keyword arguments as in `AttentionSNN`, with the defaults of `PAPER`."""
-    return AttentionSNN(**PAPER["dvsgestures"] | kwargs)
+    """MA-SNN for DVS128 Gesture; keyword arguments as in `AttentionSNN`, with the defaults of `PUBLISHED`."""
+    return AttentionSNN(**PUBLISHED["dvsgestures"] | kwargs)
 
 
 @register
 def ma_snn_cifar10dvs(**kwargs) -> AttentionSNN:
-    """MA-SNN for CIFAR10-DVS; keyword arguments as in `AttentionSNN`, with the defaults of `PAPER`."""
-    return AttentionSNN(**PAPER["cifar10dvs"] | kwargs)
+    """MA-SNN for CIFAR10-DVS; keyword arguments as in `AttentionSNN`, with the defaults of `PUBLISHED`."""
+    return AttentionSNN(**PUBLISHED["cifar10dvs"] | kwargs)
 
 
 @register
 def ma_snn_dvsgait(**kwargs) -> AttentionSNN:
-    """MA-SNN for DVS128-Gait; keyword arguments as in `AttentionSNN`, with the defaults of `PAPER`."""
-    return AttentionSNN(**PAPER["dvsgait"] | kwargs)
+    """MA-SNN for DVS128-Gait; keyword arguments as in `AttentionSNN`, with the defaults of `PUBLISHED`."""
+    return AttentionSNN(**PUBLISHED["dvsgait"] | kwargs)

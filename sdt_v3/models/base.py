@@ -18,6 +18,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from common.layout import Layout
 from common.registry import register
 from sdt_v3.models.blocks import Block, ConvBlock, Downsample
 from sdt_v3.models.neurons import closed_neuron
@@ -87,6 +88,7 @@ class ESpikeFormer(Backbone):
         super().__init__(embed_dim, in_chans, **settings)
         self.spike = closed_neuron(self.max_value, norm=1)
         self.head = nn.Linear(embed_dim[-1], num_classes)
+        self.layout = Layout("b c h w", in_chans, (224, 224))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.spike(self.features(x)[-1].mean((2, 3))))

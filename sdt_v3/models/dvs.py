@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from common.layout import Layout
 from common.registry import register
 from sdt_v3.models.base import ESpikeFormer
 
@@ -31,6 +32,7 @@ class EventESpikeFormer(ESpikeFormer):
         **settings,
     ):
         super().__init__(embed_dim, in_chans, num_classes, norm=D_Norm, layer_scale=layer_scale, **settings)
+        self.layout = Layout("b t c h w", in_chans, (224, 224), T=8)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 5:

@@ -12,6 +12,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from common.layout import Layout
 from common.registry import register
 from sdt_v3.models.blocks import (
     MLP,
@@ -125,6 +126,7 @@ class Encoder(nn.Module):
         rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
         drops = [StepDropPath(rate, T, drop_per_sample) for rate in rates]
         self.T, self.max_value, self.norm = T, max_value, max_value
+        self.layout = Layout("b c h w", in_chans, (224, 224))
         self.downsample1_1 = Downsample(in_chans, e0 // 2, 7, 2)
         self.ConvBlock1_1 = nn.ModuleList([ConvBlock(e0 // 2, neuron)])
         self.downsample1_2 = Downsample(e0 // 2, e0, 3, 2, neuron)

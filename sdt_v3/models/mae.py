@@ -12,6 +12,7 @@ from einops import rearrange
 from timm.models.vision_transformer import Block as ViTBlock
 from torch import Tensor, nn
 
+from common.layout import Layout
 from common.registry import register
 from sdt_v3.models.blocks import expand_mask
 from sdt_v3.models.large import Encoder
@@ -52,6 +53,7 @@ class MaskedAutoencoder(Encoder):
         super().__init__(embed_dim, in_chans, layer_scale=False, **settings)
         if img_size % PATCH:
             raise ValueError(f"img_size must be divisible by {PATCH}, got {img_size}")
+        self.layout = Layout("b c h w", in_chans, (img_size, img_size))
         self.side, self.mask_ratio = img_size // PATCH, mask_ratio
         self.norm_pix_loss, self.fix_token_order = norm_pix_loss, fix_token_order
         width, dim = embed_dim[-1], decoder_embed_dim
@@ -113,6 +115,13 @@ class MaskedAutoencoder(Encoder):
         prediction = self.decode(self.encode(images, visible), ranks)
         loss = (prediction - self.targets(images)).square().mean(-1)[~visible].mean()
         return loss, prediction, ~visible
+
+
+def unexportable(model: nn.Module) -> str:
+    """Why a network of this paper cannot be exported; empty if it can."""
+    if isinstance(model, MaskedAutoencoder):
+        return "how much it computes depends on a mask that is drawn anew; export the classifier after fine-tuning"
+    return ""
 
 
 def position_table(dim: int, side: int) -> Tensor:

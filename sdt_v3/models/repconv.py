@@ -1,7 +1,6 @@
 """Re-parameterised convolutions: several linear maps in training that equal one at inference."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -31,37 +30,3 @@ def _affine(conv: nn.Conv1d, bn: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Matrix and offset of a bias-free 1x1 convolution with the BN behind it, in evaluation mode."""
     gain = bn.weight / (bn.running_var + bn.eps).sqrt()
     return gain[:, None] * conv.weight[:, :, 0], bn.bias - gain * bn.running_mean
-
-
-class RepConv2d(nn.Module):
-    """BN(conv1x1(depthwise3x3(pad(BN(conv1x1(x)))))) of `[B, C, H, W]`: the projection of SDT V2's attention.
-
-    It stands in the release beside the attention that the published networks use, and serves those who compare the two.
-    """
-
-    def __init__(self, dim: int):
-        super().__init__()
-        depthwise = nn.Conv2d(dim, dim, 3, groups=dim, bias=False)
-        pointwise = nn.Conv2d(dim, dim, 1, bias=False)
-        self.body = nn.Sequential(
-            nn.Conv2d(dim, dim, 1, bias=False),
-            PaddingBatchNorm(dim),
-            nn.Sequential(depthwise, pointwise, nn.BatchNorm2d(dim)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
-
-
-class PaddingBatchNorm(nn.Module):
-    """Batch norm of `[B, C, H, W]`, then a border of one place with what the running statistics make of 0."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.bn = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn(x)
-        gain = self.bn.weight / (self.bn.running_var + self.bn.eps).sqrt()
-        of_zero = (self.bn.bias - self.bn.running_mean * gain).detach()[:, None, None]
-        return F.pad(y - of_zero, (1, 1, 1, 1)) + of_zero

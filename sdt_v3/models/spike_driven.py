@@ -10,8 +10,6 @@ neuron fires its n spikes first and then rests. The virtual steps travel in the 
 to the layer that it feeds, which adds them up.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 
@@ -103,26 +101,3 @@ def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int) -> nn.Mo
     for child_name, child in module.named_children():
         setattr(module, child_name, _unroll(child, f"{name}.{child_name}".lstrip("."), model, steps))
     return module
-
-
-@contextmanager
-def watch_spikes(model: nn.Module) -> Iterator[dict[str, int]]:
-    """Within the block, collect the number of spikes that enter each layer of a `spike_driven` network, by its name.
-
-    Counts of several batches add up. For an attention product it is the sum over q, k and v.
-    """
-    counts: dict[str, int] = {}
-
-    def count(name):
-        def hook(module, inputs):
-            counts[name] = counts.get(name, 0) + sum(int(spikes.count_nonzero()) for spikes in inputs)
-
-        return hook
-
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, UNROLLED)]
-    handles = [module.register_forward_pre_hook(count(name)) for name, module in layers]
-    try:
-        yield counts
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -11,6 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from common.layers import TimeFolded, TimeSharedDropout
+from common.layout import Layout
 from common.neurons import LIFNode
 from common.registry import register
 from sma.models.attention import SMA, SMA_L
@@ -21,6 +22,8 @@ class Variant:
     """What differs between the three data sets besides time steps and classes."""
 
     RCR: int
+    size: tuple[int, int] = (128, 128)
+    """(H, W) of the frames; the network takes others too."""
     bn_beside_conv: bool = False
     """Block 1 keeps its conv and BN in one container, which changes the keys and nothing else."""
 
@@ -28,7 +31,7 @@ class Variant:
 VARIANTS = {
     "dvs128": Variant(RCR=10),
     "cifar10dvs": Variant(RCR=4),
-    "ncaltech101": Variant(RCR=24, bn_beside_conv=True),
+    "ncaltech101": Variant(RCR=24, size=(180, 240), bn_beside_conv=True),
 }
 
 
@@ -67,6 +70,7 @@ class VGG8(nn.Module):
         kind = SMA_L if lightweight else partial(SMA, RCR=settings.RCR)
         sma = partial(kind, C_reduction=4, AZO=AZO, azo_version=azo_version, fourier=fourier)
         self.T, self.num_classes = T, num_classes
+        self.layout = Layout("t b c h w", in_chans, settings.size, T)
         self.block1 = plain_block(in_chans, c1, settings.bn_beside_conv)
         self.block2 = attention_block(c1, c2, sma(c2, T)) if attention else plain_block(c1, c2)
         self.block3 = attention_block(c2, c3, sma(c3, T)) if attention else plain_block(c2, c3)

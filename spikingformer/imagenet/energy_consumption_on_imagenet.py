@@ -13,17 +13,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from common.analysis.energy import FORMULAS, energy, with_heads
+from common.analysis.energy import energy, with_heads
 from common.analysis.energy_report import energy_report
 from common.analysis.operations import count_operations
 from common.training import Process, run, start
+from spikingformer import PAPER
 from spikingformer.data.images import data_root, open_part
 from spikingformer.flags import IMAGENET, checked, image_flags
 from spikingformer.published import energy_logs, logged_layers
 from spikingformer.recipe import build_model
 from spikingformer.train_images import loader_of
 
-FORMULA = FORMULAS["spikingformer"]
+FORMULA = PAPER.energy
 
 
 def main() -> None:

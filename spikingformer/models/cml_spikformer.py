@@ -135,7 +135,9 @@ def cml_spikformer(
         dim=embed_dim,
         num_classes=num_classes,
         T=T,
+        in_chans=in_chans,
         img_size=img_size,
+        events=stem == "dvs",
     )
 
 

@@ -172,7 +172,9 @@ def spikingformer(
         dim=embed_dim,
         num_classes=num_classes,
         T=T,
+        in_chans=in_chans,
         img_size=img_size,
+        events=stem == "dvs",
     )
 
 

@@ -8,6 +8,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from common.layers import TimeFolded, stem_of_static_image
+from common.layout import Layout
 from common.neurons import LIFNode, Sigmoid
 from common.registry import register
 
@@ -80,7 +81,9 @@ class SpikingTransformer(nn.Module):
         token_dims: axes of the tokens in it, which the head averages over.
         dim: width D of the tokens.
         T: steps for which an image is shown; frames bring their own number.
-        img_size: height and width of the input.
+        in_chans: channels of the input.
+        img_size: its height and width.
+        events: whether its usual input is frames and not images; it takes both.
     """
 
     def __init__(
@@ -92,12 +95,16 @@ class SpikingTransformer(nn.Module):
         dim: int,
         num_classes: int,
         T: int,
+        in_chans: int,
         img_size: int,
+        events: bool,
     ):
         super().__init__()
         if T < 1:
             raise ValueError(f"T must be at least 1, got {T}")
         self.T, self.num_classes, self.img_size, self.token_dims = T, num_classes, img_size, token_dims
+        usual, other = ("b t c h w", "b c h w") if events else ("b c h w", "b t c h w")
+        self.layout = Layout(usual, in_chans, (img_size, img_size), T, also=(other,))
         self.patch_embed = patch_embed
         self.block = nn.ModuleList(blocks)
         self.head = nn.Linear(dim, num_classes)

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.kernels import LIFParameters
 from common.layers import fold_for_inference
 from common.neurons import NEURONS, LIFNode
-from tests.tools.families import lively
+from tests.tools.small_networks import lively
 
 nir = pytest.importorskip("nir", reason="needs the extra `nir`")
 nirtorch = pytest.importorskip("nirtorch", reason="needs the extra `nir`")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import gac  # noqa: F401  (registers the models)
-from gac.encoders import ENCODERS, periodic
+from gac.encoders import ENCODERS
 
 SMALL = {"num_classes": 5, "width": 4}
 
@@ -48,7 +48,7 @@ def test_imagenet_convolutions_start_as_kaiming_fan_out():
     assert weight.std().item() == pytest.approx((2 / (weight.shape[0] * 9)) ** 0.5, rel=0.02)
 
 
-@pytest.mark.parametrize("encoding", [*ENCODERS, lambda x: periodic((x[None] > 0.5).to(x.dtype), 4)])
+@pytest.mark.parametrize("encoding", [*ENCODERS, lambda x: (x > 0.5).to(x.dtype).expand(4, *x.shape)])
 def test_network_sees_spikes_of_another_coding(encoding):
     model = timm.create_model("ms_resnet18_cifar", T=4, encoding=encoding, **SMALL)
     seen = []

@@ -5,13 +5,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sdt_v3.models.blocks import MLP, Attention, Block, ConvBlock, Downsample, SepConv, conv1x1, visible_batch_norm
 from sdt_v3.models.large import ConvBlock as LargeConvBlock
 from sdt_v3.models.large import LargeBlock, projection
 from sdt_v3.models.neurons import closed_neuron, open_neuron
-from sdt_v3.models.repconv import RepConv1d, RepConv2d
+from sdt_v3.models.repconv import RepConv1d
 from tests.parity.harness import Rates, close, fixtures, load
 from tests.parity.seeded import load_seeded_weights, seeded_input
 
@@ -25,6 +26,37 @@ class SparseConv(nn.Module):
 
     def forward(self, x, visible):
         return visible_batch_norm(self.bn, self.conv(x), visible)
+
+
+class RepConv2d(nn.Module):
+    """BN(conv1x1(depthwise3x3(pad(BN(conv1x1(x)))))): SDT V2's projection, which stands unused in the release."""
+
+    def __init__(self, dim):
+        super().__init__()
+        depthwise = nn.Conv2d(dim, dim, 3, groups=dim, bias=False)
+        pointwise = nn.Conv2d(dim, dim, 1, bias=False)
+        self.body = nn.Sequential(
+            nn.Conv2d(dim, dim, 1, bias=False),
+            PaddingBatchNorm(dim),
+            nn.Sequential(depthwise, pointwise, nn.BatchNorm2d(dim)),
+        )
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class PaddingBatchNorm(nn.Module):
+    """Batch norm of `[B, C, H, W]`, then a border of one place with what the running statistics make of 0."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        y = self.bn(x)
+        gain = self.bn.weight / (self.bn.running_var + self.bn.eps).sqrt()
+        of_zero = (self.bn.bias - self.bn.running_mean * gain).detach()[:, None, None]
+        return F.pad(y - of_zero, (1, 1, 1, 1)) + of_zero
 
 
 def rep_projection(in_chans, channels):

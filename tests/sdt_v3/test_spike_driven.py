@@ -1,5 +1,7 @@
 """The spike-driven network sees binary spikes only and computes what the integer network computes, layer by layer."""
 
+from contextlib import contextmanager
+
 import pytest
 import timm
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 import sdt_v3  # noqa: F401  (registers the models)
 from common.layers import SpikingAttention
 from sdt_v3.models.repconv import RepConv1d
-from sdt_v3.models.spike_driven import UNROLLED, spike_driven, watch_spikes
+from sdt_v3.models.spike_driven import UNROLLED, spike_driven
 from tests.parity.harness import calibrate, close, fixtures, load, reseed
 from tests.parity.seeded import seeded_input
 
@@ -55,6 +57,29 @@ def run(model, x, layers, neurons=()):
     for handle in handles:
         handle.remove()
     return logits, outputs, ends
+
+
+@contextmanager
+def watch_spikes(model):
+    """Within the block, collect the number of spikes that enter each layer of a `spike_driven` network, by its name.
+
+    Counts of several batches add up. For an attention product it is the sum over q, k and v.
+    """
+    counts = {}
+
+    def count(name):
+        def hook(module, inputs):
+            counts[name] = counts.get(name, 0) + sum(int(spikes.count_nonzero()) for spikes in inputs)
+
+        return hook
+
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, UNROLLED)]
+    handles = [module.register_forward_pre_hook(count(name)) for name, module in layers]
+    try:
+        yield counts
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def relative_error(actual, expected):

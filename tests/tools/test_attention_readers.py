@@ -3,18 +3,20 @@
 import numpy as np
 import torch
 
-from common.analysis.attention_maps import attention_panels
+from common.analysis.attention_maps import attention_panels, read_self_attention
 from common.layers import SpikingAttention
+from gac.attention_readers import read_gac
 from gac.models.gau import GAC
 from ma_snn.models.attention import Attention
+from sma.attention_readers import read_sma
 from sma.models.attention import SMA, SMA_L
-from tests.tools.families import lively
-from tools.visualize import READERS, read_gac, read_self_attention, read_sma
+from tests.tools.small_networks import lively
+from tools.visualize import readers
 
 
 def panels_of(model, *x):
     with torch.no_grad():
-        return {panel.title: panel.values for panel in attention_panels(model.eval(), *x, READERS)}
+        return {panel.title: panel.values for panel in attention_panels(model.eval(), *x, readers())}
 
 
 @torch.no_grad()

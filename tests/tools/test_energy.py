@@ -3,6 +3,8 @@ import csv
 import numpy as np
 import pytest
 
+from common.analysis.energy import energy as total_energy
+from common.analysis.operations import LayerOperations
 from common.errors import UserError
 from tools import energy
 
@@ -44,6 +46,30 @@ def test_real_input_is_read_from_a_file(tmp_path):
     np.save(tmp_path / "images.npy", np.ones((3, 3, 16, 16)))
     run(tmp_path, "--input", str(tmp_path / "images.npy"))
     assert len(rows(tmp_path)) > 10
+
+
+def test_input_is_the_networks_own_unless_told(tmp_path, capsys):
+    energy.main(["sma_vgg8_dvs128", "--kwargs", "width=0.0625", "T=2", "--output-dir", str(tmp_path)])
+    assert "sma_vgg8_dvs128, input [2, 1, 2, 128, 128], formula sma" in capsys.readouterr().out
+
+
+def test_samples_are_counted_along_the_networks_own_axis(tmp_path):
+    def operations(*arguments):
+        energy.main(["sma_vgg8_dvs128", "--kwargs", "width=0.0625", "T=4", *arguments, "--output-dir", str(tmp_path)])
+        with (tmp_path / "sma_vgg8_dvs128.csv").open() as stream:
+            return [row["operations"] for row in csv.DictReader(stream)]
+
+    assert operations("--input-shape", *"4 1 2 32 32".split()) == operations("--input-shape", *"4 3 2 32 32".split())
+
+
+def test_energies_per_operation_can_be_chosen():
+    layers = [LayerOperations("a", "conv", 2e9, 0.0, 2e9, (1.0,)), LayerOperations("b", "conv", 4e9, 1e9, 0.0, (0.25,))]
+    assert total_energy(layers, energy.chosen("gac", mac_pj=3.0, ac_pj=0.5)).millijoules == pytest.approx(6.5)
+
+
+def test_unknown_formula_is_named():
+    with pytest.raises(UserError, match="unknown energy formula 'steam'"):
+        energy.chosen("steam")
 
 
 @pytest.mark.parametrize(

@@ -111,15 +111,15 @@ def test_every_published_curve_belongs_to_a_row():
     assert {row.curve for table in tables().values() for row in table.rows} - {""} == set(curves())
 
 
-@pytest.mark.parametrize("path", list(blocks.readmes()), ids=lambda path: path.parent.name)
-def test_generated_tables_in_the_readmes_are_up_to_date(path):
+@pytest.mark.parametrize("path", blocks.documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_tables_are_up_to_date(path):
     text = path.read_text()
     assert blocks.updated(text, path.name) == text, "run `python tools/reproduce.py update`"
 
 
-def test_every_generated_table_is_in_a_readme():
-    found = [block["name"] for path in blocks.readmes() for block in blocks.MARKED.finditer(path.read_text())]
-    assert sorted(found) == sorted(blocks.BLOCKS)
+def test_every_generated_table_is_in_a_document():
+    found = [block["name"] for path in blocks.documents() for block in blocks.MARKED.finditer(path.read_text())]
+    assert sorted(found) == sorted(blocks.blocks())
 
 
 def test_a_stale_table_is_written_anew():
@@ -131,7 +131,7 @@ def test_a_stale_table_is_written_anew():
 
 
 def test_a_block_of_an_unknown_name_is_refused():
-    with pytest.raises(UserError, match=r"README\.md: unknown block 'nothing'; expected one of overview"):
+    with pytest.raises(UserError, match=r"README\.md: unknown block 'nothing'; expected one of papers, overview"):
         blocks.updated("<!-- table: nothing -->\n<!-- end -->", "README.md")
 
 

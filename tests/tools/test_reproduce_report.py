@@ -167,16 +167,15 @@ def test_a_narrow_network_is_no_parity_of_the_published_one():
 
 
 def test_operations_from_shapes_are_those_of_a_real_run():
-    table = tables()["spikingformer.cifar10"]
-    row = table.rows[0]
-    layers = count_operations(counts.network(row, "cpu"), [counts.torch.randn(row.input)])
+    row = tables()["spikingformer.cifar10"].rows[0]
+    model = counts.network(row, "cpu")
+    layers = count_operations(model, [counts.torch.randn(model.layout.shape())])
     measured = {layer.name: (layer.kind, layer.operations) for layer in layers if layer.kind in counts.PRODUCTS}
     assert {name: (kind, operations) for name, kind, operations in counts.operations(row)} == measured
 
 
 def test_only_first_convolution_and_head_of_spikingformer_get_real_numbers():
-    table = tables()["spikingformer.cifar10"]
-    share, number = counts.on_real_numbers(table, table.rows[0])
+    share, number = counts.on_real_numbers(tables()["spikingformer.cifar10"].rows[0])
     assert number == 2
     assert 0 < share < 1e-3
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from common.datasets.cache import save_frames
 from common.errors import UserError
-from tests.tools.families import FAMILIES, IDS
+from tests.tools.small_networks import SMALL_NETWORKS
 from tools import visualize
 
 GESTURES = ["ma_snn_dvsgestures", "--kwargs", "width=0.125", "T=4", "t_ratio=2"]
@@ -23,11 +23,12 @@ def written(tmp_path, *arguments):
     return {path.name: path for path in (tmp_path / "out").iterdir()}
 
 
-def sample(shape, tmp_path):
-    """A file with one sample of a batch of two: an image [3, H, W] or frames [T, C, H, W]."""
-    path = tmp_path / "sample.npy"
-    np.save(path, np.random.default_rng(0).random(shape[1:] if len(shape) == 4 else (4, 2, *shape[3:])))
-    return ["--input", str(path)]
+def sample(name, kwargs, tmp_path):
+    """A file with one sample as the network takes it, an image [3, 32, 32] or frames [4, 2, 32, 32]."""
+    layout = visualize.build(name, kwargs).layout
+    shape = (4, layout.channels, 32, 32) if "t" in layout.axes else (layout.channels, 32, 32)
+    np.save(tmp_path / "sample.npy", np.random.default_rng(0).random(shape))
+    return ["--input", str(tmp_path / "sample.npy")]
 
 
 @pytest.fixture
@@ -43,18 +44,18 @@ def drawn(monkeypatch):
     return panels
 
 
-@pytest.mark.parametrize("name, kwargs, shape", FAMILIES, ids=IDS)
-def test_spikes_of_every_family(name, kwargs, shape, tmp_path, drawn):
-    (table,) = written(tmp_path, "spikes", name, "--kwargs", *kwargs, *sample(shape, tmp_path)).values()
+@pytest.mark.parametrize("name, kwargs", SMALL_NETWORKS)
+def test_spikes_of_every_family(name, kwargs, tmp_path, drawn):
+    (table,) = written(tmp_path, "spikes", name, "--kwargs", *kwargs, *sample(name, kwargs, tmp_path)).values()
     layers = len(table.read_text().splitlines()) - 1
     assert layers == len(drawn["rasters"]) == len(drawn["rates"]) > 1
 
 
-@pytest.mark.parametrize("name, kwargs, shape", FAMILIES, ids=IDS)
-def test_attention_of_every_family_that_has_it(name, kwargs, shape, tmp_path, drawn):
-    call = ["attention", name, "--kwargs", *kwargs, *sample(shape, tmp_path), "--output-dir", str(tmp_path)]
+@pytest.mark.parametrize("name, kwargs", SMALL_NETWORKS)
+def test_attention_of_every_family_that_has_it(name, kwargs, tmp_path, drawn):
+    call = ["attention", name, "--kwargs", *kwargs, *sample(name, kwargs, tmp_path), "--output-dir", str(tmp_path)]
     if name in ("ms_resnet18", "ms_resnet18_cifar") or (
-        name == "ma_snn_dvsgestures" and kwargs[-1] != "attention=TCSA"
+        name == "ma_snn_dvsgestures" and "attention=TCSA" not in kwargs
     ):
         with pytest.raises(UserError, match=f"{name} has no attention"):
             visualize.main(call)
@@ -85,8 +86,8 @@ def test_figure_of_attention_is_written(tmp_path):
     ],
 )
 def test_gradcam_of(name, layer, tmp_path):
-    kwargs, shape = next((kwargs, shape) for family, kwargs, shape in FAMILIES if family == name)
-    call = ["gradcam", name, "--kwargs", *kwargs, *sample(shape, tmp_path), "--layer", layer, "--target", "3"]
+    kwargs = next(small.values[1] for small in SMALL_NETWORKS if small.values[0] == name)
+    call = ["gradcam", name, "--kwargs", *kwargs, *sample(name, kwargs, tmp_path), "--layer", layer, "--target", "3"]
     (picture,) = written(tmp_path, *call).values()
     assert picture.name.endswith(f"_gradcam_{layer}_class3.png")
     assert Image.open(picture).size == (256, 256)

@@ -32,7 +32,7 @@ from common.layers import TimeConv2d, TimeFolded, channels_last, fold_for_infere
 from common.neurons import ATan, LIFNode, Sigmoid
 from tools.benchmarks import measure
 from tools.benchmarks.measure import Row, Setting, Variant
-from tools.networks import register_all
+from tools.papers import papers
 
 SETTINGS = (Setting(1, True), Setting(2, False))
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -43,9 +43,10 @@ class Case:
     """A network, its input, and how the authors' way of running it differs from ours."""
 
     model: str
-    shape: tuple[int, ...]
+    side: int
+    """Of the input, in pixels."""
     settings: dict = field(default_factory=dict)
-    batch_dim: int = 0
+    batch: int = 4
     every_step: Callable[[Tensor], Tensor] = lambda image: image
     """Turns an image into what makes the network compute its stem at every step."""
     unfoldable: bool = False
@@ -53,27 +54,23 @@ class Case:
 
 
 CASES = {
-    "sma_vgg8_cifar10dvs, 48 px, T=10": Case(
-        "sma_vgg8_cifar10dvs", (10, 4, 2, 48, 48), batch_dim=1, unfoldable=True, spikingjelly=True
-    ),
-    "ms_resnet18, 64 px, T=6": Case("ms_resnet18", (4, 3, 64, 64), {"T": 6}, unfoldable=True),
-    "gac_ms_resnet18_cifar, 32 px, T=4": Case("gac_ms_resnet18_cifar", (4, 3, 32, 32), {"T": 4}),
+    "sma_vgg8_cifar10dvs, 48 px, T=10": Case("sma_vgg8_cifar10dvs", 48, unfoldable=True, spikingjelly=True),
+    "ms_resnet18, 64 px, T=6": Case("ms_resnet18", 64, {"T": 6}, unfoldable=True),
+    "gac_ms_resnet18_cifar, 32 px, T=4": Case("gac_ms_resnet18_cifar", 32, {"T": 4}),
     "spikingformer_cifar_2_384, 32 px, T=4": Case(
         "spikingformer_cifar_2_384",
-        (4, 3, 32, 32),
+        32,
         {"T": 4},
         every_step=lambda image: image.unsqueeze(1).repeat(1, 4, 1, 1, 1),
         spikingjelly=True,
     ),
-    "sdt_v3_tiny, 64 px": Case("sdt_v3_tiny", (4, 3, 64, 64)),
+    "sdt_v3_tiny, 64 px": Case("sdt_v3_tiny", 64),
 }
-"""All with a batch of 4."""
-
 QUICK = {
     "sma_vgg8_cifar10dvs": replace(
-        CASES["sma_vgg8_cifar10dvs, 48 px, T=10"], shape=(4, 1, 2, 32, 32), settings={"T": 4, "width": 0.125}
+        CASES["sma_vgg8_cifar10dvs, 48 px, T=10"], side=32, batch=1, settings={"T": 4, "width": 0.125}
     ),
-    "sdt_v3_tiny": replace(CASES["sdt_v3_tiny, 64 px"], shape=(1, 3, 32, 32)),
+    "sdt_v3_tiny": replace(CASES["sdt_v3_tiny, 64 px"], side=32, batch=1),
 }
 
 
@@ -139,10 +136,10 @@ def loop(*, convolutions: bool = False) -> Iterator[None]:
 
 def candidates(case: Case) -> dict[str, Candidate]:
     """Every way of running the network of `case`, with the same weights and input."""
-    register_all()
+    papers()  # registers the networks
     torch.manual_seed(0)
     model = timm.create_model(case.model, **case.settings)
-    x = torch.rand(case.shape)
+    x = torch.rand(model.layout.at(case.side).shape(case.batch))
     calibrate(model, x)
     as_published = copy.deepcopy(model)
     if hasattr(model, "once"):
@@ -227,10 +224,7 @@ def check(name: str, quick: bool) -> None:
     Raises:
         UserError: they do not, or they do not depend on the input, so that nothing was compared.
     """
-    case = (QUICK if quick else CASES)[name]
-    shape = list(case.shape)
-    shape[case.batch_dim] = 1
-    found = candidates(replace(case, shape=tuple(shape)))
+    found = candidates(replace((QUICK if quick else CASES)[name], batch=1))
     found["blank"] = replace(found["ours"], x=torch.zeros_like(found["ours"].x))
     logits = {}
     for variant, candidate in found.items():

@@ -1,24 +1,25 @@
-"""The tables in the READMEs, between `<!-- table: NAME -->` and `<!-- end -->`."""
+"""The generated tables, between `<!-- table: NAME -->` and `<!-- end -->`, or in YAML `# table: NAME` and `# end`."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from common.analysis.energy import FORMULAS, energy
+from common.analysis.energy import energy
 from common.errors import UserError
 from common.files import atomic_path
 from ma_snn.models.attention import ATTENTIONS
+from spikingformer import PAPER as SPIKINGFORMER
 from spikingformer.published import energy_logs, logged_layers
-from tools.networks import PAPERS
-from tools.reproduction import counts
+from tools.papers import folder, papers
+from tools.reproduction import cards, counts
 from tools.reproduction.document import Grid, markdown
 from tools.reproduction.evidence import MEANINGS, status
 from tools.reproduction.plan import NOT_KNOWN
 from tools.reproduction.tables import ROOT, Row, Table, paper_titles, tables
 
-MARKED = re.compile(r"<!-- table: (?P<name>\S+) -->\n(?P<content>.*?)<!-- end -->", re.DOTALL)
+MARKED = re.compile(r"(?P<head>(<!--|#) table: (?P<name>\S+)( -->)?\n).*?(?P<end>(<!--|#) end)", re.DOTALL)
 LEGEND = (
     "`python tools/reproduce.py plan TABLE` prints every command. {meanings}. **No accuracy has been reproduced here: "
     "nothing has been trained at full scale.**"
@@ -83,7 +84,7 @@ def energy_grid() -> Grid:
     """Reported and recomputed energy of each published log."""
     rows = []
     for name, log in energy_logs().items():
-        total = energy(logged_layers(log), FORMULAS["spikingformer"])
+        total = energy(logged_layers(log), SPIKINGFORMER.energy)
         numbers = [f"{total.mac / 1e9:.4f}", f"{total.ac / 1e9:.4f}", f"{total.millijoules:.4f}"]
         rows.append([name, str(log["ssa_info"]["Nheads"]), *numbers, f"{log['reported_energy_mJ']:.4f}"])
     return Grid(
@@ -94,7 +95,7 @@ def energy_grid() -> Grid:
 def overview() -> str:
     """One line per paper."""
     rows = []
-    for paper in PAPERS:
+    for paper in papers():
         members = [row for table in tables_of(paper) for row in table.rows]
         words = list(map(status, members))
         named = ", ".join(f"`{table.name}`" for table in tables_of(paper))
@@ -105,39 +106,44 @@ def overview() -> str:
     return markdown([Grid(header, rows)])
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
-    "overview": overview,
-    **{paper: partial(results, paper) for paper in PAPERS},
-    "ma_snn.attention": attentions,
-    "spikingformer.energy": energies,
-}
-"""{name of a block: what makes its content}."""
+def blocks() -> dict[str, Callable[[], str]]:
+    """{name of a block: what makes its content}."""
+    return {
+        "papers": cards.papers_table,
+        "overview": overview,
+        "originals": cards.originals,
+        "references": cards.references,
+        **{paper: partial(results, paper) for paper in papers()},
+        "ma_snn.attention": attentions,
+        "spikingformer.energy": energies,
+    }
 
 
-def readmes() -> Iterator[Path]:
-    """The README of the repository and those of the papers."""
-    return (ROOT / folder / "README.md" for folder in (".", *PAPERS))
+def documents() -> list[Path]:
+    """The files that hold blocks."""
+    readmes = (folder(paper) / "README.md" for paper in papers().values())
+    return [*(ROOT / name for name in ("README.md", "THIRD_PARTY.md", "CITATION.cff")), *readmes]
 
 
 def updated(text: str, name: str) -> str:
-    """A README with its marked blocks made anew.
+    """A document with its marked blocks made anew.
 
     Raises:
         UserError: a block has an unknown name.
     """
 
     def replace(block: re.Match) -> str:
-        if block["name"] not in BLOCKS:
-            raise UserError(f"{name}: unknown block {block['name']!r}; expected one of {', '.join(BLOCKS)}")
-        return f"<!-- table: {block['name']} -->\n\n{BLOCKS[block['name']]()}\n<!-- end -->"
+        if block["name"] not in blocks():
+            raise UserError(f"{name}: unknown block {block['name']!r}; expected one of {', '.join(blocks())}")
+        return f"{block['head']}\n{blocks()[block['name']]()}\n{block['end']}"
 
     return MARKED.sub(replace, text)
 
 
 def update() -> list[Path]:
-    """Write every block anew; returns the READMEs that changed."""
+    """Write every block anew; returns the documents that changed."""
     changed = []
-    for path in readmes():
+    for path in documents():
         before = path.read_text()
         if (after := updated(before, str(path))) != before:
             with atomic_path(path) as temporary:

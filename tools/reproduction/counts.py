@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from common.analysis.operations import KINDS, attention_operations, count_operations
 from common.layers import SpikingAttention
 from common.neurons import NEURONS
-from tools.networks import register_all
-from tools.reproduction.tables import Row, Table
+from tools.reproduction.tables import Row
 
 PRODUCTS = ("conv", "linear", "attention")
 """Kinds of layers that multiply, or add where a spike is."""
@@ -19,7 +18,6 @@ PRODUCTS = ("conv", "linear", "attention")
 
 def network(row: Row, device: str = "meta") -> nn.Module:
     """The network of a row, by default without storage."""
-    register_all()
     with torch.device(device):
         return timm.create_model(row.model, **row.create)
 
@@ -46,7 +44,7 @@ def operations(row: Row) -> list[Layer]:
             types, count = KINDS[kind]
             if isinstance(module, types):
                 module.register_forward_hook(partial(_layer, name, kind, count, counted))
-    model(torch.empty(row.input, device="meta"))
+    model(torch.empty(model.layout.shape(), device="meta"))
     return counted
 
 
@@ -72,16 +70,17 @@ def _attention(name: str, counted: list[Layer], module: nn.Module, inputs: tuple
     counted.append((name, layer.kind, layer.operations))
 
 
-def on_real_numbers(table: Table, row: Row) -> tuple[float, int]:
+def on_real_numbers(row: Row) -> tuple[float, int]:
     """Share of the operations, and number of the layers, whose input is no spikes.
 
     Measured with random weights on one random input. Which layers get spikes is a matter of structure; how many spikes
     they get is not, and is not returned.
     """
+    layout = network(row).layout
+    is_events, shape = layout.channels == 2, layout.shape()
     torch.manual_seed(0)
-    is_events = row.input[2] == 2
-    x = torch.poisson(torch.full(row.input, 0.3)) if is_events else torch.randn(row.input)
-    layers = count_operations(network(row, "cpu"), [x], table.batch_dim)
+    x = torch.poisson(torch.full(shape, 0.3)) if is_events else torch.randn(shape)
+    layers = count_operations(network(row, "cpu"), [x], layout.batch_axis)
     products = [layer for layer in layers if layer.kind in PRODUCTS]
     dense = [layer for layer in products if layer.dense]
     return sum(layer.operations for layer in dense) / sum(layer.operations for layer in products), len(dense)

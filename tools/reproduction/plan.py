@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from tools.data_sets import DATA_SETS
+from tools.reproduction import counts
 from tools.reproduction.tables import Row, Step, Table
 from tools.text import aligned
 
@@ -55,14 +56,9 @@ def preparations(table: Table) -> list[str]:
     """The commands that make the data set readable, once for each number of time steps, and check it."""
     source, tool = DATA_SETS[table.data], "tools/convert_dataset.py"
     made = f"prepare {table.data} --source SOURCE --output {source.home}" if source.converts else ""
-    times = sorted({time_steps(table, row) for row in table.rows}) if source.frames else []
+    times = sorted({counts.network(row).layout.T for row in table.rows}) if source.frames else []
     commands = [f"{made} -T {T}" for T in times] or [made]
     return [python(tool, command) for command in (*filter(None, commands), f"check {table.data} {source.home}")]
-
-
-def time_steps(table: Table, row: Row) -> int:
-    """T of frames `[T, B, ...]` or `[B, T, ...]`."""
-    return row.input[1 - table.batch_dim]
 
 
 def hours(row: Row) -> str:

@@ -185,9 +185,9 @@ def operation_section(folder: Path) -> Iterator[Element]:
         where = folder / "operations" / f"{table.name}-{row.name}.csv"
         with atomic_path(where) as temporary, temporary.open("w", newline="") as stream:
             csv.writer(stream).writerows([("layer", "kind", "operations"), *layers])
-        share, number = counts.on_real_numbers(table, row) if row.measured else (None, None)
+        share, number = counts.on_real_numbers(row) if row.measured else (None, None)
         real = NONE if share is None else f"{100 * share:.2f} % in {number} of {len(layers)} layers"
-        lines.append((table, row, [" x ".join(map(str, row.input)), total, real]))
+        lines.append((table, row, [" x ".join(map(str, counts.network(row).layout.shape())), total, real]))
     path = folder / "operations.png"
     _bars({f"{name}: {title}": float(total) for (name, _, total), title in totals.items()}, path)
     yield Heading("Operations")

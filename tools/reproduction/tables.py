@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from common.errors import UserError
-from tools.networks import PAPERS
+from tools.papers import papers
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tools" / "tables"
@@ -36,8 +36,6 @@ class Row:
     model: str
     steps: tuple[Step, ...]
     epochs: int
-    input: tuple[int, ...]
-    """Shape of the input of one sample."""
     method: str = ""
     create: dict[str, object] = field(default_factory=dict)
     """Arguments of `timm.create_model`."""
@@ -52,7 +50,7 @@ class Row:
     original: int | None = None
     """Parameters of the authors' code, or of their log."""
     weights: str = ""
-    """Name of the published weights in `tools/weights.toml`."""
+    """Name of the published weights in the weights.toml of the paper."""
     curve: str = ""
     """Name of the published run in `spikingformer.published.curves()`."""
     gpu_hours: float | None = None
@@ -93,8 +91,6 @@ class Table:
     """Which epoch `best` and the published figures are of."""
     rows: tuple[Row, ...]
     seed: int = 0
-    batch_dim: int = 0
-    """Axis of the input that counts the samples."""
     differs: tuple[str, ...] = ()
 
 
@@ -102,7 +98,7 @@ class Table:
 def tables() -> dict[str, Table]:
     """All tables by name, such as `gac.cifar100`."""
     found = {}
-    for paper in PAPERS:
+    for paper in papers():
         content = _read(paper)
         for key, fields in content.pop("tables").items():
             name = f"{paper}.{key}"
@@ -129,7 +125,7 @@ def table(name: str) -> Table:
 @cache
 def paper_titles() -> dict[str, str]:
     """The papers as a person calls them, by folder."""
-    return {paper: _read(paper)["title"] for paper in PAPERS}
+    return {paper: _read(paper)["title"] for paper in papers()}
 
 
 @cache
@@ -151,21 +147,21 @@ STEP = ("script", "arguments", "gpus", "one_gpu")
 
 
 def _table(paper: dict, fields: dict) -> Table:
-    shared = {key: fields.pop(key) for key in (*STEP, "epochs", "input") if key in fields}
+    shared = {key: fields.pop(key) for key in (*STEP, "epochs") if key in fields}
     rows = [_row(shared, one) for row in fields.pop("rows") for one in _each(row)]
     fields["differs"] = tuple(fields.pop("differs", ()))
     return Table(rows=tuple(rows), **{key: paper[key] for key in ("reference", "notes")} | fields)
 
 
 def _row(shared: dict, row: dict) -> Row:
-    fields = {"epochs": shared["epochs"], "input": shared["input"]} | row
+    fields = {"epochs": shared["epochs"]} | row
     steps = fields.pop("steps", None)
     step = {key: fields.pop(key) for key in STEP if key in fields}
     if steps is None:
         both = f"{shared.get('arguments', '')} {step.get('arguments', '')}".strip()
         common = {key: value for key, value in shared.items() if key in STEP}
         steps = [common | step | {"arguments": both}]
-    return Row(**fields | {"steps": tuple(Step(**one) for one in steps), "input": tuple(fields["input"])})
+    return Row(**fields | {"steps": tuple(Step(**one) for one in steps)})
 
 
 def _each(row: dict) -> list[dict]:

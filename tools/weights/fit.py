@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
 from common.errors import UserError
-from sdt_v3.models.checkpoint import settings_of
 from tools.networks import build
+from tools.papers import card_of
 from tools.weights.lock import Weight
 
 SHOWN = 20
@@ -31,7 +32,7 @@ def arguments_of(weight: Weight, state: Mapping[str, Tensor]) -> dict[str, objec
     if not weight.choices:
         return dict(weight.create)
     try:
-        found = settings_of(state)
+        found = resolve_name(card_of(weight.model).settings_of)(state)
     except UserError:  # another network altogether: `check_fit` will list how it differs
         return dict(weight.create)
     found = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}

@@ -1,37 +1,53 @@
-"""The lock file `tools/weights.toml`, typed: what the authors published, and what they did not."""
+"""The lock files `<paper>/weights.toml`, typed: every weights file that the authors published, and every network of
+their tables whose weights they did not publish.
+
+An entry is `[paper.NAME]`, where NAME is what `fetch`, `import` and `--weights` take.
+"""
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
+from tools.papers import cards, folder
 
-LOCK = Path(__file__).resolve().parent.parent / "weights.toml"
 STATUS = ("verified", "unverified", "manual", "unpublished")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """One entry; the head of the lock file says what the fields mean."""
+    """One entry."""
 
     name: str
     paper: str
     status: str
+    """verified: the sha256 below is known; unverified: it is not; manual: a person has to download it; unpublished:
+    there is no file."""
     model: str | None = None
+    """`timm.create_model(model, **create)` is the network of the file; without a model it cannot be checked."""
     create: Mapping[str, object] = field(default_factory=dict)
     choices: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    """Arguments for which the file decides, and the values that they may take."""
     leftovers: Sequence[str] = ()
+    """Beginnings of keys that the authors' loader ignored: dropped if the network has no such key."""
     drive: str | None = None
+    """Id of the file on Google Drive."""
     link: str | None = None
+    """Page to open in a browser."""
     code: str | None = None
+    """That the page asks for."""
     file: str | None = None
+    """Expected name; as the format, it is what the authors' code says: no file was opened to write the entries."""
     format: str = ""
+    """Expected content."""
     note: str = ""
     sha256: str | None = None
+    """Of the published file; none is known yet: the first import records what it finds in the store."""
     size: int | None = None
+    """Of the published file, in bytes."""
 
     def __post_init__(self):
         if self.drive and self.link:
@@ -60,27 +76,39 @@ class Weight:
         return " ".join(filter(None, (self.link, self.code and f"code {self.code}"))) or "none"
 
 
-def read_lock(path: Path | None = None) -> dict[str, Weight]:
-    """All entries by name, in the order of the file.
+def lock_files() -> list[Path]:
+    """Those of the papers that have one."""
+    files = (folder(card) / "weights.toml" for card in cards().values())
+    return [file for file in files if file.is_file()]
+
+
+def read_lock() -> dict[str, Weight]:
+    """All entries by name, in the order of the files.
 
     Raises:
-        UserError: the file is damaged or an entry contradicts itself.
+        UserError: a file is damaged or an entry contradicts itself or another.
     """
-    path = path or LOCK
+    weights: dict[str, Weight] = {}
+    for path in lock_files():
+        for weight in _entries(path):
+            if weight.name in weights:
+                papers = f"{weights[weight.name].paper} and {weight.paper}"
+                raise UserError(f"{path}: {weight.name} stands under {papers}; rename one")
+            weights[weight.name] = weight
+    return weights
+
+
+def _entries(path: Path) -> Iterator[Weight]:
     try:
         papers = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); restore it from the repository") from error
-    weights: dict[str, Weight] = {}
     for paper, entries in papers.items():
         for name, row in entries.items():
-            if name in weights:
-                raise UserError(f"{path}: {name} stands under {weights[name].paper} and {paper}; rename one")
             try:
-                weights[name] = Weight(name=name, paper=paper, **row)
+                yield Weight(name=name, paper=paper, **row)
             except (TypeError, ValueError) as error:
                 raise UserError(f"{path}: {paper}.{name} {error}; mend the entry") from error
-    return weights
 
 
 def find(weights: Mapping[str, Weight], name: str) -> Weight:

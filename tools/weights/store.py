@@ -47,7 +47,7 @@ def require_checkable(weight: Weight) -> None:
     if weight.model is None:
         reason = f" ({weight.note})" if weight.note else ""
         raise UserError(
-            f"{weight.name} cannot be checked{reason}: tools/weights.toml names no model of this repository for it; "
+            f"{weight.name} cannot be checked{reason}: weights.toml names no model of this repository for it; "
             f"give the file (source: {weight.source}) to the program that it belongs to"
         )
 
@@ -108,7 +108,7 @@ def check_hash(weight: Weight, path: Path, size: int, digest: str) -> None:
     if weight.sha256:
         if digest != weight.sha256:
             raise UserError(
-                f"{path} has sha256 {digest}, tools/weights.toml says {weight.sha256}: damaged or another file; "
+                f"{path} has sha256 {digest}, weights.toml says {weight.sha256}: damaged or another file; "
                 "download it again"
             )
         return
@@ -168,14 +168,14 @@ def check(name: str, weights: Mapping[str, Weight]) -> str:
     if sha256(path) != card.sha256:
         raise UserError(f"{path} is not what was written at {card.imported}, its sha256 differs; {again}")
     if (weight := weights.get(name)) is None:
-        raise UserError(f"{path} is not in tools/weights.toml; move it elsewhere and use it by its path")
+        raise UserError(f"{path} is in no paper's weights.toml; move it elsewhere and use it by its path")
     if weight.sha256 not in (None, card.source_sha256):
         raise UserError(f"{path} came from a file with sha256 {card.source_sha256}, not the lock file's; {again}")
     state = read_weights(path)
     create = arguments_of(weight, state)
     if (card.model, card.create) != (weight.model, create):
         there, here = f"{card.model} {card.create}", f"{weight.model} {create}"
-        raise UserError(f"{path} was imported for {there}, tools/weights.toml says {here}; {again}")
+        raise UserError(f"{path} was imported for {there}, weights.toml says {here}; {again}")
     check_fit(state, card.model, create, path)
     return trust(weight)
 

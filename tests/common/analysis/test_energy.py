@@ -5,10 +5,9 @@ import timm
 import torch
 from torch import nn
 
-import spikingformer  # noqa: F401  (registers the models)
-from common.analysis.energy import FORMULAS, Formula, energy, formula, with_heads
+from common.analysis.energy import Formula, energy, with_heads
 from common.analysis.operations import LayerOperations, count_operations
-from common.errors import UserError
+from spikingformer import PAPER
 from spikingformer.published import energy_logs, logged_layers
 from tests.parity.harness import calibrate, close, fixtures, load
 from tests.parity.seeded import load_seeded_weights, seeded_input
@@ -19,20 +18,20 @@ STAGES = {"spikingformer": "spikingformer_8_384", "cml": "cml_spikingformer_8_38
 
 @pytest.mark.parametrize("name", LOGS)
 def test_published_energy_follows_from_the_published_rates(name):
-    assert energy(logged_layers(LOGS[name]), FORMULAS["spikingformer"]).millijoules == pytest.approx(
+    assert energy(logged_layers(LOGS[name]), PAPER.energy).millijoules == pytest.approx(
         LOGS[name]["reported_energy_mJ"], rel=1e-8
     )
 
 
 @pytest.mark.parametrize("size, millijoules", [("8_512", 7.4635), ("8_768", 13.6589)])
 def test_energy_table_of_the_paper(size, millijoules):
-    total = energy(logged_layers(LOGS[f"spikingformer_{size}"]), FORMULAS["spikingformer"])
+    total = energy(logged_layers(LOGS[f"spikingformer_{size}"]), PAPER.energy)
     assert round(total.millijoules, 4) == millijoules
 
 
 def test_published_energy_of_the_widest_network_counts_12_heads_instead_of_8():
     layers = with_heads(logged_layers(LOGS["spikingformer_8_768"]), 8)
-    assert round(energy(layers, FORMULAS["spikingformer"]).millijoules, 4) == 13.6747
+    assert round(energy(layers, PAPER.energy).millijoules, 4) == 13.6747
 
 
 def test_energy_of_8_384_is_consistent_with_its_published_additions():
@@ -42,7 +41,7 @@ def test_energy_of_8_384_is_consistent_with_its_published_additions():
         LayerOperations("stem and head", "conv", convolution + head, 0.0, convolution + head, (1.0,)),
         LayerOperations("spiking", "conv", 3.88e9, 3.88e9, 0.0, (0.2,)),
     ]
-    assert round(energy(layers, FORMULAS["spikingformer"]).millijoules, 2) == 4.69
+    assert round(energy(layers, PAPER.energy).millijoules, 2) == 4.69
 
 
 def frames(meta):
@@ -83,7 +82,7 @@ def test_layers_are_those_of_the_original_counter_and_the_attention(counted):
 
 def test_reported_energy_equals_the_original(counted):
     _, expected, layers = counted
-    total = energy(layers, FORMULAS["spikingformer"])
+    total = energy(layers, PAPER.energy)
     close([total.mac * 1e-9, total.ac * 1e-9, total.millijoules], [expected[n] for n in ("mac_G", "ac_G", "energy_mJ")])
 
 
@@ -94,20 +93,10 @@ def test_network_totals_equal_the_original(counted):
     close(totals, expected["network_totals"][:3])
 
 
-def test_energies_per_operation_can_be_chosen():
-    layers = [LayerOperations("a", "conv", 2e9, 0.0, 2e9, (1.0,)), LayerOperations("b", "conv", 4e9, 1e9, 0.0, (0.25,))]
-    assert energy(layers, formula("gac", mac_pj=3.0, ac_pj=0.5)).millijoules == pytest.approx(6.5)
-
-
 def test_kinds_that_a_formula_leaves_out_are_free():
     layers = [LayerOperations("bn", "norm", 1e9, 0.0, 1e9, (1.0,))]
-    assert energy(layers, FORMULAS["gac"]).millijoules == 0
+    assert energy(layers, Formula()).millijoules == 0
     assert energy(layers, Formula(kinds=("norm",))).millijoules == pytest.approx(4.6)
-
-
-def test_unknown_formula_is_named():
-    with pytest.raises(UserError, match="unknown energy formula 'steam'"):
-        formula("steam")
 
 
 def test_network_of_another_paper_is_counted():

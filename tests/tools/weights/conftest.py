@@ -9,7 +9,7 @@ import torch
 from common.weights import store_folder
 from tests.tools.weights.google_drive import GoogleDrive, ToLocalServer
 from tools import fetch_weights
-from tools.networks import register_all
+from tools.papers import papers
 from tools.weights import lock as lock_module
 
 MODEL = "spikingformer_cifar_4_384"
@@ -54,7 +54,7 @@ def home(tmp_path, monkeypatch):
 def lock(tmp_path, monkeypatch, home):
     """A lock file of small networks; call it with more text to add entries."""
     path = tmp_path / "weights.toml"
-    monkeypatch.setattr(lock_module, "LOCK", path)
+    monkeypatch.setattr(lock_module, "lock_files", lambda: [path])
 
     def write(more=""):
         path.write_text(LOCK + more)
@@ -80,7 +80,7 @@ def drive(monkeypatch, lock):
 @pytest.fixture
 def trained():
     """A network whose weights are no initial ones."""
-    register_all()
+    papers()
     model = timm.create_model(MODEL, **CREATE)
     with torch.no_grad():
         for value in model.state_dict().values():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from common.training import load_weights, save_checkpoint
 from tests.tools.weights.conftest import CREATE, MODEL
-from tools.networks import register_all
+from tools.papers import papers
 from tools.weights.files import read_card, write_weights
 
 KWARGS = ["--model", MODEL, "--kwargs", *(f"{key}={value}" for key, value in CREATE.items())]
@@ -34,7 +34,7 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_of_each_paper_survives_the_way_there_and_back(tool, tmp_path, name):
-    register_all()
+    papers()
     create = NETWORKS[name]
     model = timm.create_model(name, **create)
     torch.save(model.state_dict(), tmp_path / "trained.pth")

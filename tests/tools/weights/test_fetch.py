@@ -140,7 +140,7 @@ def test_a_server_that_cannot_be_reached_is_told(drive, tool):
 def test_the_lock_files_hash_is_enforced(drive, tool, lock, home, published):
     lock(known_entry(published[:-1]))
     drive.files["id-known"] = File(published)
-    with pytest.raises(UserError, match=r"has sha256 \w{64}, tools/weights.toml says \w{64}: damaged or another file"):
+    with pytest.raises(UserError, match=r"has sha256 \w{64}, weights.toml says \w{64}: damaged or another file"):
         tool("fetch", "known")
     assert stored_files(home) == []
 

@@ -64,9 +64,7 @@ def test_a_missing_file_is_named(tool, tmp_path):
 
 
 def test_a_network_that_is_not_built_here_cannot_be_checked(tool, home, file):
-    with pytest.raises(
-        UserError, match=r"detector cannot be checked \(a detector\): tools/weights.toml names no model"
-    ):
+    with pytest.raises(UserError, match=r"detector cannot be checked \(a detector\): weights.toml names no model"):
         tool("import", "detector", file)
     assert stored_files(home) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.training import run
 from gac import data, train_images
-from tools.networks import PAPERS
+from tools.papers import papers
 
 ROOT = Path(__file__).parents[3]
 ENTRY = """
@@ -35,7 +35,7 @@ def test_weights_are_trained_imported_and_tested_by_name(tool, lock, tmp_path, m
     assert "Test acc=" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", papers())
 def test_no_paper_opens_weights_by_another_way(paper):
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / paper).rglob("*.py")]
     assert not any("torch.load(" in source or "safetensors" in source for source in sources)

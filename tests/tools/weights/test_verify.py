@@ -80,7 +80,7 @@ def test_a_missing_or_damaged_card_is_found(stored, capsys, content):
 def test_weights_of_an_unknown_name_are_found(stored, capsys):
     for path in (stored, stored.with_suffix(".json")):
         path.rename(path.with_stem("unknown"))
-    assert "is not in tools/weights.toml; move it elsewhere" in problem(capsys)
+    assert "is in no paper's weights.toml; move it elsewhere" in problem(capsys)
 
 
 def test_a_hash_that_the_lock_file_has_learnt_since_is_compared(stored, lock, capsys):
