@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 import gac.models  # noqa: F401  registers the networks with timm
 from common.analysis import figures
 from common.datasets import cifar
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.files import atomic_path
 from common.ms_resnet.cutmix import CutMix
+from common.tiny.images import write_tiny_images
 from common.training import (
     Process,
     add_arguments,

@@ -2,4 +2,6 @@
 
 from sdt_v3 import models
 
+DATA_SETS = ("sdt_v3.data.hardvs",)
+
 __all__ = ["models"]

@@ -12,11 +12,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from common.analysis import figures
+from common.conversion.prepare import prepare
 from common.datasets.dvs128_gesture import DVS128Gesture
-from common.datasets.prepare import prepare
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_hardvs import write_tiny_hardvs
 from common.errors import UserError
+from common.tiny.events import write_tiny
 from common.training import (
     Process,
     evaluate_classification,
@@ -28,7 +27,8 @@ from common.training import (
 )
 from common.training.record import verdict
 from sdt_v3.data.gait import GaitWindows
-from sdt_v3.data.hardvs_clips import HarDvs
+from sdt_v3.data.hardvs import HarDvs
+from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 from sdt_v3.distill import label_loss
 from sdt_v3.models import dvs
 from sdt_v3.models.aliases import names_of
@@ -120,7 +120,7 @@ def datasets(args: argparse.Namespace, process: Process) -> tuple[Dataset, Datas
         settings = {"T": args.time_steps, "downsample": args.downsample}
         with main_first(process):
             source = write_tiny("dvs128", cache / "gesture_tiny_raw", **TINY_GESTURES) if made_here else source
-            root = prepare("dvs128", source, cache / f"gesture_{source.resolve().name}", **settings).root
+            root = prepare(DVS128Gesture, source, cache / f"gesture_{source.resolve().name}", **settings).root
         return DVS128Gesture(root, True, **settings), DVS128Gesture(root, False, **settings)
     with main_first(process):  # converts the text files
         parts = [GaitWindows(source, train, args.time_steps, factor=args.downsample) for train in (True, False)]

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 
 from common.analysis import figures
 from common.analysis.firing_rates import firing_rates
+from common.conversion.prepare import prepare
+from common.datasets.card import cards
 from common.datasets.event_frames import EventFrames
-from common.datasets.prepare import DATASETS, prepare
-from common.datasets.tiny import write_tiny
 from common.errors import UserError
 from common.files import atomic_path
 from common.training import (
@@ -113,11 +113,12 @@ def datasets(recipe: Recipe, args: argparse.Namespace, process: Process) -> tupl
     """Training and test part; raw recordings (or the tiny set) are converted below the output folder first."""
     source, cache = args.data_path or ROOT / "data" / recipe.data_folder, args.output_dir / "data"
     settings = {"T": args.T, "split_by": args.split_by, "downsample": args.downsample}
+    card = cards()[recipe.dataset]
     with main_first(process):
         if args.tiny and not args.data_path:
-            source = write_tiny(recipe.dataset, cache / f"{recipe.dataset}_tiny_raw", **TINY_SET)
-        root = prepare(recipe.dataset, source, cache / f"{recipe.dataset}_{source.resolve().name}", **settings).root
-    cls = DATASETS[recipe.dataset]
+            source = card.write_tiny(cache / f"{recipe.dataset}_tiny_raw", **TINY_SET)
+        root = prepare(card.loader, source, cache / f"{recipe.dataset}_{source.resolve().name}", **settings).root
+    cls = card.loader
     return cls(root, True, transform=recipe.augment if args.augment else None, **settings), cls(root, False, **settings)
 
 

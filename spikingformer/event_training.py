@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from common.analysis import figures
+from common.conversion.prepare import prepare
+from common.datasets.card import cards
 from common.datasets.event_frames import EventFrames
-from common.datasets.prepare import DATASETS, prepare
-from common.datasets.tiny import write_tiny
 from common.errors import UserError
 from common.files import atomic_path
 from common.training import Process, add_arguments, fit, main_first, make_loader, seed_everything, start
@@ -122,11 +122,12 @@ def datasets(recipe: Recipe, args: argparse.Namespace, process: Process) -> tupl
     """
     source, cache = args.data_path or DATA / recipe.folder, args.output_dir / "data"
     settings = {"T": args.T, "downsample": args.downsample}
+    card = cards()[recipe.dataset]
     with main_first(process):
         if args.tiny and not args.data_path:
-            source = write_tiny(recipe.dataset, cache / f"{recipe.dataset}_tiny_raw", **TINY_SET)
-        root = prepare(recipe.dataset, source, cache / f"{recipe.dataset}_{source.resolve().name}", **settings).root
-    part = partial(DATASETS[recipe.dataset], root, split=args.split, **settings)
+            source = card.write_tiny(cache / f"{recipe.dataset}_tiny_raw", **TINY_SET)
+        root = prepare(card.loader, source, cache / f"{recipe.dataset}_{source.resolve().name}", **settings).root
+    part = partial(card.loader, root, split=args.split, **settings)
     train_set, test_set = part(train=True, transform=augment if args.augment else None), part(train=False)
     if train_set.num_classes > args.num_classes:
         raise UserError(f"{root} has {train_set.num_classes} classes; give --num-classes {train_set.num_classes}")

@@ -18,10 +18,10 @@ from torchvision.datasets import ImageFolder
 
 from common.analysis import figures
 from common.datasets.imagenet import check_classes, eval_transform, imagenet, train_transform
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.ms_resnet.cutmix import CutMix
 from common.ms_resnet.files import Row, Rule, RunFiles, last_epochs, run_folder
+from common.tiny.images import write_tiny_images
 from common.training.checkpoint import load_weights
 from common.training.evaluation import as_is, evaluate_classification
 from common.training.launch import Process, add_arguments, main_first, seed_everything, start

@@ -11,8 +11,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from common.datasets.imagenet import check_classes, imagenet
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
+from common.tiny.images import write_tiny_images
 from common.training import Process, main_first
 
 TINY_SET = {"per_class": 100, "test_per_class": 40}

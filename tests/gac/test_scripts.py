@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from common.datasets import cifar
-from common.datasets.tiny_images import write_tiny_images
+from common.tiny.images import write_tiny_images
 from common.training import imagenet, run
 from gac import cifar_training
 from gac.ImageNet.conf import global_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.datasets.tiny_images import write_tiny_images
+from common.tiny.images import write_tiny_images
 from common.training import imagenet, run
 from ma_snn.Att_Res_SNN import train_amp
 from ma_snn.Att_Res_SNN.train_finetune import finetune

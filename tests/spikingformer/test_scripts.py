@@ -13,8 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_images import write_tiny_images
+from common.tiny.events import write_tiny
+from common.tiny.images import write_tiny_images
 from spikingformer import event_training, images
 
 ROOT = Path(__file__).parents[2] / "spikingformer"

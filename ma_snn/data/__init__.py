@@ -1,0 +1,1 @@
+"""Data sets in the containers that only MA-SNN reads."""
