@@ -2,6 +2,6 @@
 
 from ma_snn import models
 
-DATA_SETS = ("ma_snn.data.dvs_gesture_hdf5", "ma_snn.data.cifar10_dvs_mat")
+DATA_SETS = ("ma_snn.data.dvs_gesture_hdf5:CARD", "ma_snn.data.cifar10_dvs_mat:CARD")
 
 __all__ = ["models"]

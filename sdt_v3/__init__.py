@@ -2,6 +2,6 @@
 
 from sdt_v3 import models
 
-DATA_SETS = ("sdt_v3.data.hardvs",)
+DATA_SETS = ("sdt_v3.data.hardvs:CARD",)
 
 __all__ = ["models"]

@@ -93,14 +93,14 @@ def prepare(options: argparse.Namespace) -> None:
     """Convert, save the split, and say what is missing from the published data set."""
     data_set = data_sets()[options.dataset]
     _check_flags(options, data_set)
-    if data_set.converts:
+    if data_set.convert:
         stages.remove_leftovers(options.output)
     prepared = data_set.prepare(options)
     if options.strict and prepared.problems:
         raise UserError("; ".join(prepared.problems))
-    if data_set.converts and prepared.root == options.output:
+    if data_set.convert and prepared.root == options.output:
         save_split_of(data_set, prepared.root, data_set.views(prepared.root)[0])
-    if data_set.converts:
+    if data_set.convert:
         print(f"ready: {prepared.root}")
     else:
         print(f"nothing to convert: {prepared.root} is laid out as the loaders expect")
@@ -116,7 +116,7 @@ def _check_flags(options: argparse.Namespace, data_set: DataSet) -> None:
     """
     given = {"-T": options.T, "--split-by": options.split_by, "--downsample": options.downsample}
     example = f"python tools/convert_dataset.py prepare {options.dataset} --source {options.source}"
-    if data_set.converts:
+    if data_set.convert:
         example += f" --output {options.output or data_set.home} {data_set.flags}".rstrip()
         if options.output is None or (data_set.frames and options.T is None):
             raise UserError(
@@ -166,7 +166,7 @@ def _check_view(
     """The problems of one view; `differences` are those from the published counts."""
     published = data_set.is_published(view.entries)
     notes = [f"not the published set: {'; '.join(differences)}"] if differences and not published else []
-    if data_set.converts and stages.marked(root, view.stage) is None:
+    if data_set.convert and stages.marked(root, view.stage) is None:
         notes.append("no done-marker: made elsewhere, or by an interrupted run; the prepare command adds it")
     some = replace(view, entries=data_preview.spread(view.entries, QUICK)) if options.quick else view
     readings = checks.read_all(some, options.workers)
@@ -263,14 +263,14 @@ def list_all(options: argparse.Namespace) -> None:
     """Print what there is to know before a data set is there."""
     for name, data_set in data_sets().items():
         command = f"python tools/convert_dataset.py prepare {name} --source SOURCE"
-        output = f" --output {data_set.home} {data_set.flags}".rstrip() * data_set.converts
+        output = f" --output {data_set.home} {data_set.flags}".rstrip() if data_set.convert else ""
         rows = {
             "papers": data_set.papers,
             "fetch": f"{data_set.files}, from {data_set.url}",
             "folder": data_set.folder,
             "split": data_set.split,
             "terms": data_set.terms,
-            "prepare" if data_set.converts else "look": command + output,
+            "prepare" if data_set.convert else "look": command + output,
         }
         print(f"{name}: {data_set.title}")
         for key, value in rows.items():

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import import_module
 
-from common import datasets
+from common.datasets import CARDS
 from common.datasets.card import DataSet, cards
 from tools.networks import PAPERS
 
@@ -11,5 +11,5 @@ from tools.networks import PAPERS
 @cache
 def data_sets() -> dict[str, DataSet]:
     """{name: card}, those that only one paper reads among them."""
-    own = [module for paper in PAPERS for module in getattr(import_module(paper), "DATA_SETS", ())]
-    return cards([*own, *datasets.DATA_SETS])
+    own = [place for paper in PAPERS for place in getattr(import_module(paper), "DATA_SETS", ())]
+    return cards([*own, *CARDS])

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -113,6 +112,8 @@ def _read_tiny(reference: str, index: int, reading: Reading) -> Tensor:
 
 
 def _tiny_picture(index: int, size: int) -> Image.Image:
+    from sklearn.datasets import load_digits  # takes a second
+
     digits, labels = load_digits(return_X_y=True)
     if index >= len(digits):
         raise UserError(f"tiny-image has no picture {index}; choose one from 0 to {len(digits) - 1}")

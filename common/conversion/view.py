@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.errors import UserError
+
+PARTS = ("train", "test")
+
 
 class Entry(NamedTuple):
     """One sample of a data set on disk."""
@@ -38,3 +42,19 @@ class View:
         """What to call a sample of this view."""
         where = entry.path.relative_to(self.folder).as_posix()
         return where if entry.index is None else f"{where}[{entry.index}]"
+
+
+def read_inside(size: tuple[int, int], read: Callable[[Path], np.ndarray], entry: Entry) -> np.ndarray:
+    """The events [N] that `read` finds in the file of `entry`, all of them in a sensor of `size` (H, W).
+
+    Raises:
+        UserError: damaged, or an event lies elsewhere.
+    """
+    events = read(entry.path)
+    for axis, limit in zip("yx", size, strict=True):
+        if len(events) and not 0 <= events[axis].min() <= events[axis].max() < limit:
+            raise UserError(
+                f"{entry.path}: {axis} runs from {events[axis].min()} to {events[axis].max()}, outside a sensor of "
+                f"{limit}; delete it and convert it again"
+            )
+    return events

@@ -1,7 +1,12 @@
 """Data sets as torch Datasets, one file each: its facts, how it is found, read and shown, and its card."""
 
-DATA_SETS = tuple(
-    f"{__name__}.{module}"
-    for module in ("dvs128_gesture", "cifar10_dvs", "n_caltech101", "dvs_gait", "cifar", "imagenet")
+CARDS = (
+    "common.datasets.dvs128_gesture:CARD",
+    "common.datasets.cifar10_dvs:CARD",
+    "common.datasets.n_caltech101:CARD",
+    "common.datasets.dvs_gait:CARD",
+    "common.datasets.cifar:CIFAR10",
+    "common.datasets.cifar:CIFAR100",
+    "common.datasets.imagenet:CARD",
 )
-"""The modules with `CARDS`, see `common.datasets.card.cards`."""
+"""Where the cards are, for `common.datasets.card.cards`."""

@@ -3,13 +3,13 @@
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from pkgutil import resolve_name
+from typing import Literal, Self, get_args
 
 from common.conversion.prepare import Prepared
 from common.conversion.view import Entry, View
-from common.datasets import DATA_SETS
+from common.datasets import CARDS
 
 Form = Literal["frames", "events", "clips", "pictures"]
 
@@ -30,18 +30,16 @@ class DataSet:
     """Where the papers' scripts look for it unless told otherwise."""
     split: str
     """Who divided it, and how."""
-    prepare: Callable[[argparse.Namespace], Prepared]
-    """Make of `options.source` what the loaders read."""
     views: Callable[[Path], list[View]]
     """What lies in a prepared folder."""
-    write_tiny: Callable[..., Path]
-    """Write the built-in tiny version to a folder, in the form of `files`, and return the folder."""
-    converts: bool = True
-    """Whether `prepare` writes something."""
+    convert: Callable[[argparse.Namespace], Prepared] | None = None
+    """Make of `options.source` what the loader reads; None where that is what was published."""
+    write_tiny: Callable[..., Path] | None = None
+    """Write a built-in tiny version to a folder, as its authors would have published it, and return the folder."""
     loader: type | None = None
-    """The class that loads it, if it has one of its own."""
+    """The class that loads it, if there is one of its own."""
     flags: str = ""
-    """Flags of `prepare` in the papers' settings, after `--source` and `--output`."""
+    """Flags of its conversion in the papers' settings, after `--source` and `--output`."""
     terms: str = "see the authors' page"
     expected: Mapping[str, int] = field(default_factory=dict)
     """Published numbers of samples, see `common.conversion.checks.compare_counts`."""
@@ -54,6 +52,11 @@ class DataSet:
     split_seed: int | None = None
     """Of the split of a data set whose authors made none."""
 
+    @classmethod
+    def of(cls, loader: type, **facts: object) -> Self:
+        """The card of a data set with a class, which has its name and URL, and `facts` that are not in the class."""
+        return cls(name=loader.name, url=loader.url, loader=loader, **facts)
+
     @property
     def frames(self) -> bool:
         """Whether it is prepared for a number of frames."""
@@ -64,19 +67,20 @@ class DataSet:
         """The first folder of `folder`."""
         return self.folder.partition(";")[0]
 
+    def prepare(self, options: argparse.Namespace) -> Prepared:
+        """Make `options.source` ready for the loader; what is missing raises the error that its loader would."""
+        if self.convert:
+            return self.convert(options)
+        self.views(options.source)
+        return Prepared(options.source, [])
+
     def class_name(self, category: str) -> str:
         """What a class folder means."""
         known = category.isdecimal() and int(category) < len(self.class_names)
         return self.class_names[int(category)] if known else category
 
 
-def cards(modules: Iterable[str] = DATA_SETS) -> dict[str, DataSet]:
-    """{name: card} of the data sets in `modules`, which are imported now: frames first, pictures last."""
-    found = [card for module in modules for card in import_module(module).CARDS]
-    return {card.name: card for card in sorted(found, key=lambda card: get_args(Form).index(card.form))}
-
-
-def look(views: Callable[[Path], list[View]], options: argparse.Namespace) -> Prepared:
-    """`prepare` of a data set of which nothing has to be made; what is missing is said by its loader."""
-    views(options.source)
-    return Prepared(options.source, [])
+def cards(places: Iterable[str] = CARDS) -> dict[str, DataSet]:
+    """{name: card} of the cards at `places`, "module:NAME" each, imported now: frames first, pictures last."""
+    found = sorted(map(resolve_name, places), key=lambda card: get_args(Form).index(card.form))
+    return {card.name: card for card in found}

@@ -16,10 +16,9 @@ from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from common.conversion.view import Entry, View
-from common.datasets.card import DataSet, look
+from common.conversion.view import PARTS, Entry, View
+from common.datasets.card import DataSet
 from common.datasets.imagenet import image_folder, image_view
-from common.datasets.views import PARTS
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
 
@@ -132,7 +131,6 @@ def _cifar_pixels(name: str, root: Path, train: bool) -> np.ndarray:
 
 
 def _card(name: str, classes: int) -> DataSet:
-    views = partial(cifar_views, name)
     return DataSet(
         name=name,
         title=f"CIFAR-{classes}",
@@ -142,9 +140,7 @@ def _card(name: str, classes: int) -> DataSet:
         url="https://www.cs.toronto.edu/~kriz/cifar.html",
         folder="data",
         split="published",
-        prepare=partial(look, views),
-        converts=False,
-        views=views,
+        views=partial(cifar_views, name),
         write_tiny=partial(write_tiny_images, name),
         expected={"train": 50_000, "test": 10_000, "classes": classes},
         is_published=lambda entries: entries[0].index is not None,
@@ -152,4 +148,4 @@ def _card(name: str, classes: int) -> DataSet:
     )
 
 
-CARDS = (_card("cifar10", 10), _card("cifar100", 100))
+CIFAR10, CIFAR100 = _card("cifar10", 10), _card("cifar100", 100)

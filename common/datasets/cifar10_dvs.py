@@ -58,15 +58,13 @@ class CIFAR10DVS(EventFrames, Published):
         return Counter(output.split("/")[-2] for output in outputs)
 
 
-CARDS = (
-    event_frames_card(
-        CIFAR10DVS,
-        title="CIFAR10-DVS as frames",
-        papers="sma, spikingformer",
-        files="airplane.zip ... truck.zip",
-        folder="data/cifar10dvs",
-        flags="-T 10",
-        split="90 % of each class train: drawn with seed 3404 (sma), the first by name (spikingformer)",
-        expected=CIFAR10DVS.expected,
-    ),
+CARD = event_frames_card(
+    CIFAR10DVS,
+    title="CIFAR10-DVS as frames",
+    papers="sma, spikingformer",
+    files="airplane.zip ... truck.zip",
+    folder="data/cifar10dvs",
+    flags="-T 10",
+    split="90 % of each class train: drawn with seed 3404 (sma), the first by name (spikingformer)",
+    expected=CIFAR10DVS.expected,
 )

@@ -93,16 +93,14 @@ def _outputs(path: Path, part: str) -> Iterator[str]:
         seen[category] += 1
 
 
-CARDS = (
-    event_frames_card(
-        DVS128Gesture,
-        title="DVS128 Gesture as frames",
-        papers="sma, spikingformer, sdt_v3 (gesture)",
-        files=DVS128Gesture.archives,
-        folder="data/DVS128Gesture",
-        flags="-T 16",
-        split="published: users 1 to 23 train, 24 to 29 test",
-        expected={**DVS128Gesture.expected, "classes": DVS128Gesture.num_classes},
-        class_names=DVS128Gesture.class_names,
-    ),
+CARD = event_frames_card(
+    DVS128Gesture,
+    title="DVS128 Gesture as frames",
+    papers="sma, spikingformer, sdt_v3 (gesture)",
+    files=DVS128Gesture.archives,
+    folder="data/DVS128Gesture",
+    flags="-T 16",
+    split="published: users 1 to 23 train, 24 to 29 test",
+    expected={**DVS128Gesture.expected, "classes": DVS128Gesture.num_classes},
+    class_names=DVS128Gesture.class_names,
 )

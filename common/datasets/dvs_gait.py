@@ -1,16 +1,16 @@
 """DVS128-Gait: people walking past a DVS128, as text files, converted once to NumPy arrays."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from common.conversion import cache, stages
 from common.conversion.prepare import Prepared
-from common.conversion.view import Entry, View
+from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
 from common.datasets.event_windows import EventWindows
-from common.datasets.views import PARTS, inside
 from common.errors import UserError
 from common.events.event import EVENT
 from common.events.text import read_text
@@ -113,7 +113,7 @@ def _write_npy(job: tuple[Path, Path]) -> None:
         np.save(temporary, read_text(text))
 
 
-def _prepare(options: argparse.Namespace) -> Prepared:
+def _convert(options: argparse.Namespace) -> Prepared:
     convert(options.source, options.output, options.workers)
     DVSGait.find(options.output, "train")
     return Prepared(options.output, [])
@@ -128,27 +128,19 @@ def gait_views(root: Path) -> list[View]:
             f"--source {root} --output {root}"
         )
     entries = [Entry(part, path.parent.name, path) for part in PARTS for path in DVSGait.find(root, part)]
-    return [View(CONVERTED, folder, entries, _read_gait)]
+    return [View(CONVERTED, folder, entries, partial(read_inside, (DVSGait.side, DVSGait.side), load_events))]
 
 
-def _read_gait(entry: Entry) -> np.ndarray:
-    return inside((DVSGait.side, DVSGait.side), entry.path, load_events(entry.path))
-
-
-CARDS = (
-    DataSet(
-        name=DVSGait.name,
-        title="DVS128-Gait, by day or by night, as arrays",
-        papers="ma_snn, sdt_v3 (gait-day, gait-night)",
-        form="events",
-        files="folders {train,test}/<label>/* of text recordings",
-        url=DVSGait.url,
-        folder="ma_snn/DVSGait/data; data/gait-day, data/gait-night",
-        split="published: folders train and test",
-        loader=DVSGait,
-        prepare=_prepare,
-        views=gait_views,
-        write_tiny=write_tiny_gait,
-        expected={"classes": DVSGait.num_classes},
-    ),
+CARD = DataSet.of(
+    DVSGait,
+    title="DVS128-Gait, by day or by night, as arrays",
+    papers="ma_snn, sdt_v3 (gait-day, gait-night)",
+    form="events",
+    files="folders {train,test}/<label>/* of text recordings",
+    folder="ma_snn/DVSGait/data; data/gait-day, data/gait-night",
+    split="published: folders train and test",
+    convert=_convert,
+    views=gait_views,
+    write_tiny=write_tiny_gait,
+    expected={"classes": DVSGait.num_classes},
 )

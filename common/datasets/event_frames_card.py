@@ -12,23 +12,20 @@ from common.conversion import cache
 from common.conversion.prepare import Prepared, prepare
 from common.conversion.published import Published
 from common.conversion.split import FILE, read_split
-from common.conversion.view import Entry, View
+from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
 from common.datasets.event_frames import EventFrames
-from common.datasets.views import PARTS, inside
 from common.errors import UserError
 from common.tiny.events import write_tiny
 
 
 def event_frames_card(cls: type[EventFrames], **facts: object) -> DataSet:
     """The card of `cls`, with `facts` that are not in the class."""
-    return DataSet(
-        name=cls.name,
+    return DataSet.of(
+        cls,
         form="frames",
-        url=cls.url,
         terms=cls.terms,
-        loader=cls,
-        prepare=partial(_prepare, cls),
+        convert=partial(_convert, cls),
         views=partial(frame_views, cls),
         write_tiny=partial(write_tiny, cls.name),
         is_published=partial(names_published, cls),
@@ -37,7 +34,7 @@ def event_frames_card(cls: type[EventFrames], **facts: object) -> DataSet:
     )
 
 
-def _prepare(cls: type[EventFrames], options: argparse.Namespace) -> Prepared:
+def _convert(cls: type[EventFrames], options: argparse.Namespace) -> Prepared:
     settings = {"downsample": options.downsample, "workers": options.workers, "strict": options.strict}
     return prepare(cls, options.source, options.output, options.T, options.split_by, **settings)
 
@@ -69,7 +66,7 @@ def frame_views(cls: type[EventFrames], root: Path) -> list[View]:
     size = tuple(known.get("sensor_size", cls.sensor_size))
     views = []
     for stage in names:
-        read = partial(read_events, size) if stage == cache.EVENTS else read_frames
+        read = partial(read_inside, size, cache.load_events) if stage == cache.EVENTS else _read_frames
         entries = list(_divided(root, stage) if divided else _converted(cls, root, stage))
         views.append(View(stage, root if divided else root / stage, entries, read, uniform=stage != cache.EVENTS))
     return views
@@ -100,11 +97,5 @@ def _converted(cls: type[EventFrames], root: Path, stage: str) -> Iterator[Entry
             yield Entry(part, name.parent.name, folder / name, f"{name.parent.name}/{name.stem}")
 
 
-def read_events(size: tuple[int, int], entry: Entry) -> np.ndarray:
-    """The events [N] of a converted recording, which lie in a sensor of `size` (H, W)."""
-    return inside(size, entry.path, cache.load_events(entry.path))
-
-
-def read_frames(entry: Entry) -> np.ndarray:
-    """Counts [T, 2, H, W]."""
+def _read_frames(entry: Entry) -> np.ndarray:
     return cache.load_frames(entry.path)

@@ -18,7 +18,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from common.conversion.view import Entry, View
-from common.datasets.card import DataSet, look
+from common.datasets.card import DataSet
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
 
@@ -141,22 +141,18 @@ def _whole_imagenet(entries: Sequence[Entry]) -> bool:
     return len(synsets) == 1000
 
 
-CARDS = (
-    DataSet(
-        name="imagenet",
-        title="ImageNet (ILSVRC 2012)",
-        papers="sma, ma_snn, gac, spikingformer, sdt_v3",
-        form="pictures",
-        files="training and validation images, unpacked to {train,val}/<class>/*",
-        url="https://image-net.org",
-        folder="data/ImageNet2012; data for sdt_v3",
-        split="published: folders train and val",
-        prepare=partial(look, imagenet_views),
-        converts=False,
-        views=imagenet_views,
-        write_tiny=partial(write_tiny_images, "imagenet"),
-        expected={"train": 1_281_167, "val": 50_000},
-        is_published=_whole_imagenet,
-        official_twins=True,
-    ),
+CARD = DataSet(
+    name="imagenet",
+    title="ImageNet (ILSVRC 2012)",
+    papers="sma, ma_snn, gac, spikingformer, sdt_v3",
+    form="pictures",
+    files="training and validation images, unpacked to {train,val}/<class>/*",
+    url="https://image-net.org",
+    folder="data/ImageNet2012; data for sdt_v3",
+    split="published: folders train and val",
+    views=imagenet_views,
+    write_tiny=partial(write_tiny_images, "imagenet"),
+    expected={"train": 1_281_167, "val": 50_000},
+    is_published=_whole_imagenet,
+    official_twins=True,
 )

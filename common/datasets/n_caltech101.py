@@ -48,15 +48,13 @@ class NCaltech101(EventFrames, Published):
         return {"class folders": len({output.split("/")[-2] for output in outputs})}
 
 
-CARDS = (
-    event_frames_card(
-        NCaltech101,
-        title="N-Caltech101 as frames; or any folder of ATIS recordings, N-MNIST for example",
-        papers="sma",
-        files=NCaltech101.archives,
-        folder="data/NCaltech101",
-        flags="-T 14",
-        split="90 % of each class train, drawn with seed 3402; folders Train and Test are kept",
-        expected={"classes": NCaltech101.num_classes},
-    ),
+CARD = event_frames_card(
+    NCaltech101,
+    title="N-Caltech101 as frames; or any folder of ATIS recordings, N-MNIST for example",
+    papers="sma",
+    files=NCaltech101.archives,
+    folder="data/NCaltech101",
+    flags="-T 14",
+    split="90 % of each class train, drawn with seed 3402; folders Train and Test are kept",
+    expected={"classes": NCaltech101.num_classes},
 )

@@ -11,13 +11,12 @@ import numpy as np
 from common import archives
 from common.conversion import stages
 from common.conversion.prepare import Prepared
-from common.conversion.view import Entry, View
-from common.datasets import cifar10_dvs
+from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
+from common.datasets.cifar10_dvs import CARD as FRAMES
 from common.datasets.cifar10_dvs import CIFAR10DVS
 from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
-from common.datasets.views import PARTS, inside
 from common.errors import UserError
 from common.events.aedat import read_aedat2
 from common.events.matlab import read_matlab, write_matlab
@@ -156,7 +155,7 @@ def _write_mat(folder: Path, classes: int, per_class: int, rng: np.random.Genera
         write_matlab(folder / str(digit) / f"{number}.mat", events)
 
 
-def _prepare(options: argparse.Namespace) -> Prepared:
+def _convert(options: argparse.Namespace) -> Prepared:
     if class_folders(options.source) and options.source.resolve() != options.output.resolve():
         return Prepared(options.source, [])
     unpack(options.source, options.output)
@@ -170,29 +169,21 @@ def mat_views(root: Path) -> list[View]:
         for part in PARTS
         for path in CIFAR10DVSMat.find(root, part)
     ]
-    return [View(RECORDINGS, root, entries, _read_mat)]
+    return [View(RECORDINGS, root, entries, partial(read_inside, CIFAR10DVS.sensor_size, read_events))]
 
 
-def _read_mat(entry: Entry) -> np.ndarray:
-    return inside(CIFAR10DVS.sensor_size, entry.path, read_events(entry.path))
-
-
-CARDS = (
-    DataSet(
-        name=CIFAR10DVSMat.name,
-        title="CIFAR10-DVS as recordings, .aedat or .mat",
-        papers="ma_snn",
-        form="events",
-        files=cifar10_dvs.CARDS[0].files,
-        url=CIFAR10DVSMat.url,
-        folder="ma_snn/CIFAR10DVS/data",
-        split="numbers below 0.9 (largest + 1) of each class train",
-        loader=CIFAR10DVSMat,
-        prepare=_prepare,
-        views=mat_views,
-        write_tiny=write_tiny_cifar10dvs,
-        terms=CIFAR10DVS.terms,
-        expected=CIFAR10DVS.expected,
-        is_published=partial(names_published, CIFAR10DVS),
-    ),
+CARD = DataSet.of(
+    CIFAR10DVSMat,
+    title="CIFAR10-DVS as recordings, .aedat or .mat",
+    papers="ma_snn",
+    form="events",
+    files=FRAMES.files,
+    folder="ma_snn/CIFAR10DVS/data",
+    split="numbers below 0.9 (largest + 1) of each class train",
+    convert=_convert,
+    views=mat_views,
+    write_tiny=write_tiny_cifar10dvs,
+    terms=CIFAR10DVS.terms,
+    expected=CIFAR10DVS.expected,
+    is_published=partial(names_published, CIFAR10DVS),
 )

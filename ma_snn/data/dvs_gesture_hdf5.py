@@ -13,12 +13,11 @@ from common import archives
 from common.conversion import cache, stages
 from common.conversion.prepare import Prepared
 from common.conversion.published import raw_files
-from common.conversion.view import Entry, View
+from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
 from common.datasets.dvs128_gesture import DVS128Gesture, label_file
 from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
-from common.datasets.views import PARTS, inside
 from common.errors import UserError
 from common.events.aedat import read_aedat3
 from common.events.hdf5 import read_hdf5, write_hdf5
@@ -195,7 +194,7 @@ def write_tiny_gesture(folder: str | Path, *, classes: int = 10, users: int = 29
     return folder
 
 
-def _prepare(options: argparse.Namespace) -> Prepared:
+def _convert(options: argparse.Namespace) -> Prepared:
     archive = options.source / DVS128Gesture.archives
     source = archive if archive.is_file() else options.source
     return Prepared(options.output, convert(source, options.output, options.workers))
@@ -209,7 +208,7 @@ def gesture_views(root: Path) -> list[View]:
         for part in PARTS
         for path in DVSGestureHDF5.find(root, part)
     ]
-    return [View(GESTURES, root, entries, _read_gesture)]
+    return [View(GESTURES, root, entries, partial(read_inside, DVS128Gesture.sensor_size, _read_events))]
 
 
 def _hdf5_label(path: Path) -> str:
@@ -220,30 +219,26 @@ def _hdf5_label(path: Path) -> str:
         return "unreadable"  # reading the file says why
 
 
-def _read_gesture(entry: Entry) -> np.ndarray:
-    return inside(DVS128Gesture.sensor_size, entry.path, read_hdf5(entry.path)[0])
+def _read_events(path: Path) -> np.ndarray:
+    return read_hdf5(path)[0]
 
 
-CARDS = (
-    DataSet(
-        name=DVSGestureHDF5.name,
-        title="DVS128 Gesture as HDF5, a file per gesture",
-        papers="ma_snn",
-        form="events",
-        files=DVS128Gesture.archives,
-        url=DVSGestureHDF5.url,
-        folder="ma_snn/DVSGestures/data",
-        split="users 1 to 23 train, 24 to 29 test",
-        loader=DVSGestureHDF5,
-        prepare=_prepare,
-        views=gesture_views,
-        write_tiny=write_tiny_gesture,
-        terms=DVS128Gesture.terms,
-        expected={
-            **{part: gestures for part, (_, gestures) in EXPECTED.items()},
-            "classes": DVSGestureHDF5.num_classes,
-        },
-        is_published=partial(names_published, DVS128Gesture),
-        class_names=DVSGestureHDF5.class_names,
-    ),
+CARD = DataSet.of(
+    DVSGestureHDF5,
+    title="DVS128 Gesture as HDF5, a file per gesture",
+    papers="ma_snn",
+    form="events",
+    files=DVS128Gesture.archives,
+    folder="ma_snn/DVSGestures/data",
+    split="users 1 to 23 train, 24 to 29 test",
+    convert=_convert,
+    views=gesture_views,
+    write_tiny=write_tiny_gesture,
+    terms=DVS128Gesture.terms,
+    expected={
+        **{part: gestures for part, (_, gestures) in EXPECTED.items()},
+        "classes": DVSGestureHDF5.num_classes,
+    },
+    is_published=partial(names_published, DVS128Gesture),
+    class_names=DVSGestureHDF5.class_names,
 )

@@ -5,7 +5,6 @@ A frame is read back as two polarity maps by its grey value.
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from common.conversion.view import Entry, View
-from common.datasets.card import DataSet, look
-from common.datasets.views import PARTS
+from common.conversion.view import PARTS, Entry, View
+from common.datasets.card import DataSet
 from common.errors import UserError
 from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 
@@ -193,21 +191,15 @@ def _read_clip(entry: Entry) -> np.ndarray:
     return clip_frames(images, len(images)).numpy()
 
 
-CARDS = (
-    DataSet(
-        name=HarDvs.name,
-        title="HAR-DVS as folders of rendered frames",
-        papers="sdt_v3",
-        form="clips",
-        files="the frames, train_label.txt and test_label.txt",
-        url=HarDvs.url,
-        folder="data/HARDVS",
-        split="published: the two lists",
-        loader=HarDvs,
-        prepare=partial(look, hardvs_views),
-        converts=False,
-        views=hardvs_views,
-        write_tiny=write_tiny_hardvs,
-        expected={"classes": HarDvs.num_classes},
-    ),
+CARD = DataSet.of(
+    HarDvs,
+    title="HAR-DVS as folders of rendered frames",
+    papers="sdt_v3",
+    form="clips",
+    files="the frames, train_label.txt and test_label.txt",
+    folder="data/HARDVS",
+    split="published: the two lists",
+    views=hardvs_views,
+    write_tiny=write_tiny_hardvs,
+    expected={"classes": HarDvs.num_classes},
 )

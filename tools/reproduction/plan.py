@@ -54,7 +54,7 @@ def without(arguments: str, *flags: str) -> str:
 def preparations(table: Table) -> list[str]:
     """The commands that make the data set readable, once for each number of time steps, and check it."""
     source, tool = data_sets()[table.data], "tools/convert_dataset.py"
-    made = f"prepare {table.data} --source SOURCE --output {source.home}" if source.converts else ""
+    made = f"prepare {table.data} --source SOURCE --output {source.home}" if source.convert else ""
     times = sorted({time_steps(table, row) for row in table.rows}) if source.frames else []
     commands = [f"{made} -T {T}" for T in times] or [made]
     return [python(tool, command) for command in (*filter(None, commands), f"check {table.data} {source.home}")]
