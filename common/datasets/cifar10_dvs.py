@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from common.conversion.published import Published
 from common.datasets.event_frames import EventFrames
 from common.datasets.event_frames_card import event_frames_card
 from common.events.aedat import read_aedat2
+from common.tiny.events import write_tiny
 
 
 class CIFAR10DVS(EventFrames, Published):
@@ -66,5 +68,6 @@ CARD = event_frames_card(
     folder="data/cifar10dvs",
     flags="-T 10",
     split="90 % of each class train: drawn with seed 3404 (sma), the first by name (spikingformer)",
+    write_tiny=partial(write_tiny, CIFAR10DVS.name),
     expected=CIFAR10DVS.expected,
 )

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from common.datasets.event_frames_card import event_frames_card
 from common.errors import UserError
 from common.events.aedat import read_aedat3
 from common.events.slicing import cut_by_labels, read_labels
+from common.tiny.events import write_tiny
 
 _LIGHTS = ("fluorescent", "fluorescent_led", "lab", "led", "natural")
 
@@ -101,6 +103,7 @@ CARD = event_frames_card(
     folder="data/DVS128Gesture",
     flags="-T 16",
     split="published: users 1 to 23 train, 24 to 29 test",
+    write_tiny=partial(write_tiny, DVS128Gesture.name),
     expected={**DVS128Gesture.expected, "classes": DVS128Gesture.num_classes},
     class_names=DVS128Gesture.class_names,
 )

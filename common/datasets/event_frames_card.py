@@ -16,7 +16,6 @@ from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
 from common.datasets.event_frames import EventFrames
 from common.errors import UserError
-from common.tiny.events import write_tiny
 
 
 def event_frames_card(cls: type[EventFrames], **facts: object) -> DataSet:
@@ -27,7 +26,6 @@ def event_frames_card(cls: type[EventFrames], **facts: object) -> DataSet:
         terms=cls.terms,
         convert=partial(_convert, cls),
         views=partial(frame_views, cls),
-        write_tiny=partial(write_tiny, cls.name),
         is_published=partial(names_published, cls),
         split_seed=cls.split_seed,
         **facts,

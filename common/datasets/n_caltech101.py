@@ -1,6 +1,7 @@
 """N-Caltech101: images of Caltech101 seen by an ATIS camera that makes three saccades."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from common.conversion.published import Published
 from common.datasets.event_frames import EventFrames
 from common.datasets.event_frames_card import event_frames_card
 from common.events.atis import read_atis
+from common.tiny.events import write_tiny
 
 
 class NCaltech101(EventFrames, Published):
@@ -56,5 +58,6 @@ CARD = event_frames_card(
     folder="data/NCaltech101",
     flags="-T 14",
     split="90 % of each class train, drawn with seed 3402; folders Train and Test are kept",
+    write_tiny=partial(write_tiny, NCaltech101.name),
     expected={"classes": NCaltech101.num_classes},
 )
