@@ -77,4 +77,4 @@ class Paper(Networks):
     example: str
     """A command that shows it at work in minutes."""
     data_sets: tuple[str, ...] = ()
-    """Modules of the package that state data sets of its own."""
+    """`module:name` of the cards of data sets that only this paper reads."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from common.datasets import cifar
-from common.datasets.tiny_images import write_tiny_images
+from common.tiny.images import write_tiny_images
 from common.training import Process, data_folder, main_first
 from gac.encoders import ENCODERS
 

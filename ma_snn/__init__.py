@@ -35,6 +35,7 @@ PAPER = Paper(
     ),
     energy=Formula(source="paper; MAC are first layer and attention"),
     attention_readers="ma_snn.attention_readers:READERS",
+    data_sets=("ma_snn.data.dvs_gesture_hdf5:CARD", "ma_snn.data.cifar10_dvs_mat:CARD"),
 )
 
 __all__ = ["PAPER", "models"]

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_hardvs import write_tiny_hardvs
-from common.datasets.tiny_images import write_tiny_images
-from common.datasets.tiny_ma_snn import write_tiny_cifar10dvs, write_tiny_gait, write_tiny_gesture
+from common.tiny.events import write_tiny, write_tiny_gait
+from common.tiny.images import write_tiny_images
 from common.training import Flags, loop
 from ma_snn.config import Config
+from ma_snn.data.cifar10_dvs_mat import write_tiny_cifar10dvs
+from ma_snn.data.dvs_gesture_hdf5 import write_tiny_gesture
+from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 
 ROOT = Path(__file__).parents[1]
 FIT = loop.fit

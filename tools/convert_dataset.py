@@ -15,14 +15,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from common.datasets import checks, stages
-from common.datasets.checks import View
-from common.datasets.split import FILE, FIRST_FILE, first_split, load_split, read_split, save_split
+from common.conversion import checks, stages
+from common.conversion.split import FILE, FIRST_FILE, first_split, load_split, read_split, save_split
+from common.conversion.view import View
+from common.datasets.card import DataSet
 from common.errors import UserError
 from common.events.frames import SPLITS
 from common.training import run
 from tools import data_preview
-from tools.data_sets import DATA_SETS, DataSet
+from tools.data_sets import data_sets
 
 FIRST_RULE = "the first 90 % of each class by name train"
 QUICK = 100
@@ -51,7 +52,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     divide = _verb(verbs, "split", split, "show what trains and what tests; save it, never over another split")
     divide.add_argument("root", type=Path, help="folder of the prepared data set")
     divide.add_argument("--seed", type=int, help="of a new split of a data set whose authors made none")
-    divide.add_argument("--first", action="store_true", help=f"Spikingformer's split instead: {FIRST_RULE}")
+    divide.add_argument(
+        "--first", action="store_true", help=f"Spikingformer's split instead: {FIRST_RULE.replace('%', '%%')}"
+    )
     draw = _verb(
         verbs, "preview", preview, "a picture strip and an animation of some samples, one picture of all of them"
     )
@@ -62,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     listing = verbs.add_parser("list", help="all data sets, their papers, sources, folders and terms")
     listing.set_defaults(action=list_all)
     arguments = sys.argv[1:] if arguments is None else arguments
-    return parser.parse_args(["prepare", *arguments] if arguments[:1] and arguments[0] in DATA_SETS else arguments)
+    return parser.parse_args(["prepare", *arguments] if arguments[:1] and arguments[0] in data_sets() else arguments)
 
 
 def _verb(
@@ -70,7 +73,7 @@ def _verb(
 ) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(action=action)
-    parser.add_argument("dataset", choices=DATA_SETS, metavar="DATASET", help=", ".join(DATA_SETS))
+    parser.add_argument("dataset", choices=data_sets(), metavar="DATASET", help=", ".join(data_sets()))
     return parser
 
 
@@ -88,16 +91,16 @@ def _prepare_parser(parser: argparse.ArgumentParser) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """Convert, save the split, and say what is missing from the published data set."""
-    data_set = DATA_SETS[options.dataset]
+    data_set = data_sets()[options.dataset]
     _check_flags(options, data_set)
-    if data_set.converts:
+    if data_set.convert:
         stages.remove_leftovers(options.output)
     prepared = data_set.prepare(options)
     if options.strict and prepared.problems:
         raise UserError("; ".join(prepared.problems))
-    if data_set.converts and prepared.root == options.output:
+    if data_set.convert and prepared.root == options.output:
         save_split_of(data_set, prepared.root, data_set.views(prepared.root)[0])
-    if data_set.converts:
+    if data_set.convert:
         print(f"ready: {prepared.root}")
     else:
         print(f"nothing to convert: {prepared.root} is laid out as the loaders expect")
@@ -113,7 +116,7 @@ def _check_flags(options: argparse.Namespace, data_set: DataSet) -> None:
     """
     given = {"-T": options.T, "--split-by": options.split_by, "--downsample": options.downsample}
     example = f"python tools/convert_dataset.py prepare {options.dataset} --source {options.source}"
-    if data_set.converts:
+    if data_set.convert:
         example += f" --output {options.output or data_set.home} {data_set.flags}".rstrip()
         if options.output is None or (data_set.frames and options.T is None):
             raise UserError(
@@ -121,7 +124,7 @@ def _check_flags(options: argparse.Namespace, data_set: DataSet) -> None:
             )
     else:
         given["--output"] = options.output
-    useless = [flag for flag, value in given.items() if value is not None] if not data_set.frames else []
+    useless = [] if data_set.frames else [flag for flag, value in given.items() if value is not None]
     if useless:
         raise UserError(f"prepare {options.dataset} has no use for {', '.join(useless)}; say only: {example}")
     options.split_by = options.split_by or "number"
@@ -134,7 +137,7 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         UserError: there are problems.
     """
-    data_set, root = DATA_SETS[options.dataset], options.root
+    data_set, root = data_sets()[options.dataset], options.root
     if (root / stages.UNPACKING).exists():
         raise UserError(f"{root}: the conversion to it was interrupted; run the same prepare command again")
     views = data_set.views(root)
@@ -163,7 +166,7 @@ def _check_view(
     """The problems of one view; `differences` are those from the published counts."""
     published = data_set.is_published(view.entries)
     notes = [f"not the published set: {'; '.join(differences)}"] if differences and not published else []
-    if data_set.converts and stages.marked(root, view.stage) is None:
+    if data_set.convert and stages.marked(root, view.stage) is None:
         notes.append("no done-marker: made elsewhere, or by an interrupted run; the prepare command adds it")
     some = replace(view, entries=data_preview.spread(view.entries, QUICK)) if options.quick else view
     readings = checks.read_all(some, options.workers)
@@ -181,7 +184,7 @@ def _check_view(
 
 def split(options: argparse.Namespace) -> None:
     """Print the split of a prepared data set; save it if none is saved."""
-    data_set, root = DATA_SETS[options.dataset], options.root
+    data_set, root = data_sets()[options.dataset], options.root
     view = data_set.views(root)[0]
     path = save_split_of(data_set, root, view, options.seed, options.first)
     if path is None:
@@ -248,7 +251,7 @@ def _names(view: View) -> dict[str, list[str]]:
 
 def preview(options: argparse.Namespace) -> None:
     """Draw some samples of a prepared data set."""
-    data_set = DATA_SETS[options.dataset]
+    data_set = data_sets()[options.dataset]
     if options.samples < 1 or (options.T is not None and options.T < 1):
         raise UserError("--samples and -T must be at least 1")
     view = data_preview.choose(data_set.views(options.root), options.T)
@@ -258,16 +261,16 @@ def preview(options: argparse.Namespace) -> None:
 
 def list_all(options: argparse.Namespace) -> None:
     """Print what there is to know before a data set is there."""
-    for name, data_set in DATA_SETS.items():
+    for name, data_set in data_sets().items():
         command = f"python tools/convert_dataset.py prepare {name} --source SOURCE"
-        output = f" --output {data_set.home} {data_set.flags}".rstrip() * data_set.converts
+        output = f" --output {data_set.home} {data_set.flags}".rstrip() if data_set.convert else ""
         rows = {
             "papers": data_set.papers,
             "fetch": f"{data_set.files}, from {data_set.url}",
             "folder": data_set.folder,
             "split": data_set.split,
             "terms": data_set.terms,
-            "prepare" if data_set.converts else "look": command + output,
+            "prepare" if data_set.convert else "look": command + output,
         }
         print(f"{name}: {data_set.title}")
         for key, value in rows.items():

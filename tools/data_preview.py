@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from common.analysis.event_pictures import save_gif, to_rgb
 from common.analysis.figures import event_strip, save_figure
-from common.datasets.cache import EVENTS
-from common.datasets.checks import Entry, View
+from common.conversion.cache import EVENTS
+from common.conversion.view import Entry, View
 from common.errors import UserError
 from common.events.frames import frames_by_number
 

@@ -27,7 +27,7 @@ from common.events import compiled
 from common.kernels import cuda, dispatch
 from common.training import run
 from common.weights import store_folder
-from tools.data_sets import DATA_SETS
+from tools.data_sets import data_sets
 from tools.text import aligned
 from tools.weights.store import names_in_store
 
@@ -82,7 +82,7 @@ def examine(*, quick: bool) -> dict[str, dict[str, str]]:
         "neurons on CUDA tensors": neurons("cuda"),
         "events": events(),
         "launcher": {"two processes": "not tried" if quick else launcher()},
-        "data sets": data_sets(),
+        "data sets": homes(),
         "weights": weights(),
     }
     return report | {"problems": problems(report)}
@@ -145,11 +145,11 @@ def launcher() -> str:
     return f"work together, {time.monotonic() - begin:.0f} s to start"
 
 
-def data_sets() -> dict[str, str]:
+def homes() -> dict[str, str]:
     """Which data sets lie where the papers' scripts look for them."""
     return {
         name: f"something in {data.home}" if (ROOT / data.home).is_dir() else f"not in {data.home}"
-        for name, data in DATA_SETS.items()
+        for name, data in data_sets().items()
     }
 
 

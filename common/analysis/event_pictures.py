@@ -7,11 +7,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from common.datasets.prepare import DATASETS
+from common.datasets.card import cards
 from common.errors import UserError
 from common.files import atomic_path
-
-CLASSES = {cls.__name__: cls for cls in DATASETS.values()}
 
 
 def to_rgb(frame: np.ndarray) -> np.ndarray:
@@ -73,11 +71,13 @@ def save_every_frame_of_an_entire_DVS_dataset(
 ) -> int:
     """Write every frame of a data set as `<save_pic_to>/<sample>_<label>_<t>.png` and return the number of samples.
 
-    `dataset` is one of `CLASSES`, prepared at `dataset_path` for `time_steps` frames; the test part unless `train`.
+    `dataset` is the class of a data set of frames, prepared at `dataset_path` for `time_steps` of them; the test part
+    unless `train`.
     """
-    if dataset not in CLASSES:
-        raise UserError(f"unknown data set {dataset!r}; choose one of {', '.join(CLASSES)}")
-    samples = CLASSES[dataset](dataset_path, train=train, T=time_steps)
+    classes = {card.loader.__name__: card.loader for card in cards().values() if card.frames}
+    if dataset not in classes:
+        raise UserError(f"unknown data set {dataset!r}; choose one of {', '.join(classes)}")
+    samples = classes[dataset](dataset_path, train=train, T=time_steps)
 
     def save(index: int) -> None:
         frames, label = samples[index]

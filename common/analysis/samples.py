@@ -21,16 +21,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms import v2
 
 from common.analysis.event_pictures import to_rgb
-from common.datasets.cache import load_events, load_frames
+from common.conversion.cache import load_events, load_frames
+from common.datasets.card import cards
 from common.datasets.imagenet import centre, load_rgb, to_tensor
-from common.datasets.prepare import DATASETS
-from common.datasets.tiny import recordings
-from common.datasets.tiny_images import paint_digit
 from common.errors import UserError
 from common.events.aedat import read_aedat2, read_aedat3
 from common.events.atis import read_atis
@@ -38,9 +35,11 @@ from common.events.frames import SPLITS
 from common.events.hdf5 import read_hdf5
 from common.events.matlab import read_matlab
 from common.events.text import read_text
+from common.tiny.images import paint_digit
+from common.tiny.recordings import recordings
 
 TINY_PER_CLASS = 40
-"""Recordings of a tiny data set that can be asked for, per digit; those of `write_tiny` with its defaults."""
+"""Recordings of a tiny data set that can be asked for, per digit; the default of its card's `write_tiny`."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +102,18 @@ def _read_tiny(reference: str, index: int, reading: Reading) -> Tensor:
     name = reference.removeprefix("tiny-")
     if name == "image":
         return _picture(_tiny_picture(index, reading.size), reading.size)
-    if name not in DATASETS:
-        raise UserError(f"unknown tiny data {reference!r}; choose one of tiny-image, tiny-{', tiny-'.join(DATASETS)}")
+    sizes = {card.name: card.loader.sensor_size for card in cards().values() if card.frames}
+    if name not in sizes:
+        raise UserError(f"unknown tiny data {reference!r}; choose one of tiny-image, tiny-{', tiny-'.join(sizes)}")
     if index >= 10 * TINY_PER_CLASS:
         raise UserError(f"{reference} has no recording {index}; choose one from 0 to {10 * TINY_PER_CLASS - 1}")
-    size = DATASETS[name].sensor_size
-    *_, events = next(islice(recordings(10, TINY_PER_CLASS, size, np.random.default_rng(0)), index, None))
-    return _frames(reference, events, size, reading)
+    *_, events = next(islice(recordings(10, TINY_PER_CLASS, sizes[name], np.random.default_rng(0)), index, None))
+    return _frames(reference, events, sizes[name], reading)
 
 
 def _tiny_picture(index: int, size: int) -> Image.Image:
+    from sklearn.datasets import load_digits  # takes a second
+
     digits, labels = load_digits(return_X_y=True)
     if index >= len(digits):
         raise UserError(f"tiny-image has no picture {index}; choose one from 0 to {len(digits) - 1}")

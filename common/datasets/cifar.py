@@ -6,15 +6,21 @@
 | evaluation | normalisation |
 """
 
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision
 from torch.utils.data import Dataset
+from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from common.datasets.imagenet import image_folder
+from common.conversion.view import PARTS, Entry, View
+from common.datasets.card import DataSet
+from common.datasets.imagenet import image_folder, image_view
 from common.errors import UserError
+from common.tiny.images import write_tiny_images
 
 SIZE = 32
 DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
@@ -90,3 +96,56 @@ def _unchecked(cls: type[torchvision.datasets.CIFAR10]) -> type[torchvision.data
     return type(
         cls.__name__, (cls,), {"train_list": train_list, "test_list": test_list, "meta": cls.meta | {"md5": None}}
     )
+
+
+def cifar_views(name: str, root: Path) -> list[View]:
+    """The pictures of CIFAR, as published or in class folders.
+
+    Raises:
+        UserError: not there, or not the published files.
+    """
+    home = DATASETS[name].base_folder
+    if root.name != home and not any((root / folder).is_dir() for folder in (home, "train")):
+        raise UserError(
+            f"{root}: expected {home} or {{train,test}}/<class>/<image>; fetch {DATASETS[name].url}, unpack it, and "
+            f"give the folder that {home} is in"
+        )
+    parts = {part: cifar(name, root, part == "train", None) for part in PARTS}
+    if isinstance(parts["train"], ImageFolder):
+        return [image_view(root, parts)]
+    entries = [
+        Entry(part, data.classes[label], root / part, index=index)
+        for part, data in parts.items()
+        for index, label in enumerate(data.targets)
+    ]
+    return [View("pictures", root, entries, partial(_read_cifar, name, root), uniform=True)]
+
+
+def _read_cifar(name: str, root: Path, entry: Entry) -> np.ndarray:
+    return _cifar_pixels(name, root, entry.part == "train")[entry.index]
+
+
+@cache
+def _cifar_pixels(name: str, root: Path, train: bool) -> np.ndarray:
+    return cifar(name, root, train, None).data
+
+
+def _card(name: str, classes: int) -> DataSet:
+    return DataSet(
+        name=name,
+        title=f"CIFAR-{classes}",
+        papers="gac, spikingformer",
+        form="pictures",
+        files=f"cifar-{classes}-python.tar.gz, unpacked",
+        url="https://www.cs.toronto.edu/~kriz/cifar.html",
+        folder="data",
+        split="published",
+        views=partial(cifar_views, name),
+        write_tiny=partial(write_tiny_images, name),
+        expected={"train": 50_000, "test": 10_000, "classes": classes},
+        is_published=lambda entries: entries[0].index is not None,
+        official_twins=True,
+    )
+
+
+CIFAR10, CIFAR100 = _card("cifar10", 10), _card("cifar100", 100)

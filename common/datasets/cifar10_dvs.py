@@ -2,17 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from common.datasets.event_frames import EventFrames, Recording
+from common.conversion.published import Published
+from common.datasets.event_frames import EventFrames
+from common.datasets.event_frames_card import event_frames_card
 from common.events.aedat import read_aedat2
+from common.tiny.events import write_tiny
 
 
-class CIFAR10DVS(EventFrames):
-    """CIFAR10-DVS with the seeded 90/10 split of SMA (seed 3404); see `common.datasets.split`."""
+class CIFAR10DVS(EventFrames, Published):
+    """CIFAR10-DVS with the seeded 90/10 split of SMA (seed 3404); see `common.conversion.split`."""
 
     name = "cifar10dvs"
     citation = (
@@ -31,6 +35,7 @@ class CIFAR10DVS(EventFrames):
         "ship.zip": "41c7bd7d6b251be82557c6cce9a7d5c9",
         "truck.zip": "89f3922fd147d9aeff89e76a2b0b70a7",
     }
+    terms = "figshare, see the record"
     archives = "*.zip"
     suffixes = (".aedat",)
     sensor_size = (128, 128)
@@ -45,11 +50,24 @@ class CIFAR10DVS(EventFrames):
         yield read_aedat2(path, orientation="cifar10dvs")
 
     @classmethod
-    def is_published_set(cls, recordings: Iterable[Recording]) -> bool:
+    def is_published_set(cls, paths: Iterable[Path]) -> bool:
         """The published folders are named after the classes of CIFAR-10."""
-        return any(recording.path.parent.name in cls.class_names for recording in recordings)
+        return any(path.parent.name in cls.class_names for path in paths)
 
     @classmethod
     def counts(cls, outputs: Iterable[str]) -> dict[str, int]:
         """Recordings per class."""
         return Counter(output.split("/")[-2] for output in outputs)
+
+
+CARD = event_frames_card(
+    CIFAR10DVS,
+    title="CIFAR10-DVS as frames",
+    papers="sma, spikingformer",
+    files="airplane.zip ... truck.zip",
+    folder="data/cifar10dvs",
+    flags="-T 10",
+    split="90 % of each class train: drawn with seed 3404 (sma), the first by name (spikingformer)",
+    write_tiny=partial(write_tiny, CIFAR10DVS.name),
+    expected=CIFAR10DVS.expected,
+)

@@ -1,21 +1,26 @@
 """DVS128 Gesture: 11 hand and arm gestures of 29 people under 3 to 5 kinds of light."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from common.datasets.event_frames import EventFrames, Recording, raw_files
+from common.conversion.published import Published, Recording, raw_files
+from common.datasets.event_frames import EventFrames
+from common.datasets.event_frames_card import event_frames_card
 from common.errors import UserError
 from common.events.aedat import read_aedat3
 from common.events.slicing import cut_by_labels, read_labels
+from common.tiny.events import write_tiny
 
 _LIGHTS = ("fluorescent", "fluorescent_led", "lab", "led", "natural")
 
 
-class DVS128Gesture(EventFrames):
+class DVS128Gesture(EventFrames, Published):
     """DVS128 Gesture, cut by its label files, with the official split into people (users 1-23 train, 24-29 test).
 
     The label is the position of the class folder in lexicographic order, 0, 1, 10, 2, ..., 9: output 2 of a network is
@@ -27,6 +32,7 @@ class DVS128Gesture(EventFrames):
     citation = "Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017"
     url = "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8/folder/50167556794"
     md5: ClassVar = {"DvsGesture.tar.gz": "8a5c71fb11e24e5ca5b11866ca6c00a1"}
+    terms = "CC BY 4.0, credit to IBM Research"
     archives = "DvsGesture.tar.gz"
     suffixes = (".aedat", "_labels.csv", "trials_to_train.txt", "trials_to_test.txt")
     sensor_size = (128, 128)
@@ -60,14 +66,20 @@ class DVS128Gesture(EventFrames):
             yield sample
 
     @classmethod
-    def is_published_set(cls, recordings: Iterable[Recording]) -> bool:
+    def is_published_set(cls, paths: Iterable[Path]) -> bool:
         """The published recordings are named after the light they were taken in."""
-        return any(recording.path.stem.partition("_")[2] in _LIGHTS for recording in recordings)
+        return any(path.stem.partition("_")[2] in _LIGHTS for path in paths)
 
     @classmethod
     def counts(cls, outputs: Iterable[str]) -> dict[str, int]:
         """Samples per part."""
         return Counter(output.split("/")[0] for output in outputs)
+
+    @classmethod
+    def recording_of(cls, stem: str) -> str:
+        """`user01_led` of `user01_led_0`, the sample 0 of it."""
+        match = re.fullmatch(r"(user\d+_\w+)_\d+", stem)
+        return match[1] if match else ""
 
 
 def label_file(path: Path) -> Path:
@@ -81,3 +93,17 @@ def _outputs(path: Path, part: str) -> Iterator[str]:
     for category in read_labels(label_file(path))[:, 0].tolist():
         yield f"{part}/{category - 1}/{path.stem}_{seen[category]}.npz"
         seen[category] += 1
+
+
+CARD = event_frames_card(
+    DVS128Gesture,
+    title="DVS128 Gesture as frames",
+    papers="sma, spikingformer, sdt_v3 (gesture)",
+    files=DVS128Gesture.archives,
+    folder="data/DVS128Gesture",
+    flags="-T 16",
+    split="published: users 1 to 23 train, 24 to 29 test",
+    write_tiny=partial(write_tiny, DVS128Gesture.name),
+    expected={**DVS128Gesture.expected, "classes": DVS128Gesture.num_classes},
+    class_names=DVS128Gesture.class_names,
+)

@@ -1,15 +1,21 @@
 """DVS128-Gait: people walking past a DVS128, as text files, converted once to NumPy arrays."""
 
+import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from common.datasets import cache, stages
+from common.conversion import cache, stages
+from common.conversion.prepare import Prepared
+from common.conversion.view import PARTS, Entry, View, read_inside
+from common.datasets.card import DataSet
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.event import EVENT
 from common.events.text import read_text
 from common.files import atomic_path
+from common.tiny.events import write_tiny_gait
 
 CONVERTED = "npy"
 
@@ -105,3 +111,36 @@ def _write_npy(job: tuple[Path, Path]) -> None:
     text, output = job
     with atomic_path(output) as temporary:
         np.save(temporary, read_text(text))
+
+
+def _convert(options: argparse.Namespace) -> Prepared:
+    convert(options.source, options.output, options.workers)
+    DVSGait.find(options.output, "train")
+    return Prepared(options.output, [])
+
+
+def gait_views(root: Path) -> list[View]:
+    """The arrays of DVS128-Gait."""
+    folder = root / CONVERTED
+    if not folder.is_dir() and (root / "train").is_dir():
+        raise UserError(
+            f"{root}: text recordings that are not converted; run: python tools/convert_dataset.py prepare dvs_gait "
+            f"--source {root} --output {root}"
+        )
+    entries = [Entry(part, path.parent.name, path) for part in PARTS for path in DVSGait.find(root, part)]
+    return [View(CONVERTED, folder, entries, partial(read_inside, (DVSGait.side, DVSGait.side), load_events))]
+
+
+CARD = DataSet.of(
+    DVSGait,
+    title="DVS128-Gait, by day or by night, as arrays",
+    papers="ma_snn, sdt_v3 (gait-day, gait-night)",
+    form="events",
+    files="folders {train,test}/<label>/* of text recordings",
+    folder="ma_snn/DVSGait/data; data/gait-day, data/gait-night",
+    split="published: folders train and test",
+    convert=_convert,
+    views=gait_views,
+    write_tiny=write_tiny_gait,
+    expected={"classes": DVSGait.num_classes},
+)

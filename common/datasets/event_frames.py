@@ -1,27 +1,17 @@
-"""What the frame data sets have in common: finding recordings, splitting them, loading them."""
+"""What the frame data sets have in common: finding what was converted, splitting it, loading it."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.datasets import cache
-from common.datasets.split import first_split, load_split
+from common.conversion import cache
+from common.conversion.published import raw_files
+from common.conversion.split import first_split, load_split
 from common.errors import UserError
-
-FACTS = "dataset.json"
-
-
-class Recording(NamedTuple):
-    """A raw file and the samples it becomes, as paths relative to `events_np`."""
-
-    path: Path
-    outputs: tuple[str, ...]
 
 
 class EventFrames(Dataset):
@@ -50,14 +40,11 @@ class EventFrames(Dataset):
     """
 
     name: ClassVar[str]
-    citation: ClassVar[str]
     url: ClassVar[str]
-    md5: ClassVar[dict[str, str]]
     archives: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     sensor_size: tuple[int, int]
     num_classes: int
-    expected: ClassVar[dict[str, int]]
     split_seed: ClassVar[int | None]
 
     def __init__(
@@ -96,7 +83,7 @@ class EventFrames(Dataset):
             if missing:
                 raise UserError(f"{self.name}: expected frames in {' and '.join(missing)}; {self._remedy()}")
             return halves
-        frames, known = self.root / name, facts(self.root)
+        frames, known = self.root / name, cache.facts(self.root)
         if known and "classes" not in known:
             raise UserError(f"{self.name}: the conversion to {self.root} was interrupted; run the same command again")
         if cache.recordings_below(self.root / cache.EVENTS):
@@ -143,57 +130,7 @@ class EventFrames(Dataset):
         frames = torch.from_numpy(cache.load_frames(path))
         return (frames if self.transform is None else self.transform(frames)), label
 
-    # What follows turns published files into `events_np`; `common.datasets.prepare` calls it.
-
     @classmethod
-    def read(cls, path: Path) -> Iterator[np.ndarray]:
-        """Yield the events [N] of each sample in a raw file, in the order of `Recording.outputs`."""
-        raise NotImplementedError
-
-    @classmethod
-    def recordings(cls, folder: Path) -> list[Recording]:
-        """The raw files of `folder`: `<class>/<file>`, or an official split `{train,test}/<class>/<file>`."""
-        paths = [path for path in raw_files(folder, cls.suffixes) if path.parent != folder]
-        official = {path.parent.parent.name.lower() for path in paths} == {"train", "test"}
-        found = []
-        for path in paths:
-            part = f"{path.parent.parent.name.lower()}/" if official else ""
-            found.append(Recording(path, (f"{part}{path.parent.name}/{path.stem}.npz",)))
-        return found
-
-    @classmethod
-    def is_published_set(cls, recordings: Iterable[Recording]) -> bool:
-        """Whether these are (part of) the data its authors published, and not something in the same format."""
-        raise NotImplementedError
-
-    @classmethod
-    def counts(cls, outputs: Iterable[str]) -> dict[str, int]:
-        """What was found, in the terms of `expected`."""
-        raise NotImplementedError
-
-    @classmethod
-    def convert(cls, events: Path, recording: Recording) -> None:
-        """Write the samples of one raw file below the folder `events`."""
-        for output, sample in zip(recording.outputs, cls.read(recording.path), strict=True):
-            cache.save_events(events / output, sample)
-
-
-def raw_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files up to three folders below `folder` whose names end in `suffixes`, sorted; hidden ones are passed over."""
-    levels = ("[!.]*/" * depth + "[!.]*" for depth in range(4))
-    return sorted(path for level in levels for path in folder.glob(level) if path.name.endswith(suffixes))
-
-
-def facts(root: Path) -> dict:
-    """The content of `<root>/dataset.json`, empty if there is none.
-
-    Raises:
-        UserError: damaged.
-    """
-    path = root / FACTS
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); delete it and convert the data again") from error
+    def recording_of(cls, stem: str) -> str:
+        """What a sample of this name was cut from; "" where an official split numbers its files anew in each part."""
+        return ""

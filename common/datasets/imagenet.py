@@ -6,18 +6,29 @@
 | evaluation | short side to 256/224 of the image size, centre crop, normalisation |
 """
 
+import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from common.conversion.view import Entry, View
+from common.datasets.card import DataSet
 from common.errors import UserError
+from common.tiny.images import write_tiny_images
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PARTS = {True: ("train",), False: ("val", "test")}
 """Folder names of the training and the evaluation part; the first that exists is taken."""
+
+
+_SYNSET_IMAGE = re.compile(r"n\d{8}_\w+|ILSVRC2012_val_\d+")
+"""Names that ImageNet gives to one picture each; other sets may number theirs anew in each folder."""
 
 
 def train_transform(size: int = 224, min_area: float = 0.08, auto_augment: bool = True) -> v2.Compose:
@@ -100,3 +111,48 @@ def load_rgb(path: str) -> Image.Image:
             return image.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise UserError(f"{path}: cannot be read as an image ({error}); fetch it again or delete it") from error
+
+
+def imagenet_views(root: Path) -> list[View]:
+    """The pictures of ImageNet, or of another set in the same folders."""
+    parts = {train: imagenet(root, train, None) for train in (True, False)}
+    check_classes(parts[True], parts[False])
+    return [image_view(root, {Path(data.root).name: data for data in parts.values()})]
+
+
+def image_view(root: Path, parts: dict[str, ImageFolder]) -> View:
+    """The pictures of all `parts`, {name: pictures}."""
+    entries = [
+        Entry(
+            part, data.classes[label], Path(path), Path(path).stem if _SYNSET_IMAGE.fullmatch(Path(path).stem) else ""
+        )
+        for part, data in parts.items()
+        for path, label in data.samples
+    ]
+    return View("pictures", root, entries, _read_image)
+
+
+def _read_image(entry: Entry) -> np.ndarray:
+    return np.asarray(load_rgb(str(entry.path)))
+
+
+def _whole_imagenet(entries: Sequence[Entry]) -> bool:
+    synsets = {entry.category for entry in entries if entry.recording}
+    return len(synsets) == 1000
+
+
+CARD = DataSet(
+    name="imagenet",
+    title="ImageNet (ILSVRC 2012)",
+    papers="sma, ma_snn, gac, spikingformer, sdt_v3",
+    form="pictures",
+    files="training and validation images, unpacked to {train,val}/<class>/*",
+    url="https://image-net.org",
+    folder="data/ImageNet2012; data for sdt_v3",
+    split="published: folders train and val",
+    views=imagenet_views,
+    write_tiny=partial(write_tiny_images, "imagenet"),
+    expected={"train": 1_281_167, "val": 50_000},
+    is_published=_whole_imagenet,
+    official_twins=True,
+)

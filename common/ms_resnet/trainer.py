@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
 from common.datasets.imagenet import check_classes, eval_transform, imagenet, train_transform
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.ms_resnet.cutmix import CutMix
 from common.ms_resnet.files import Row, Rule, RunFiles, last_epochs
+from common.tiny.images import write_tiny_images
 from common.training import (
     Flags,
     Process,

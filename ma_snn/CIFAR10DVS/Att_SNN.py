@@ -2,10 +2,9 @@
 
 from functools import partial
 
-from common.datasets.cifar10_dvs_mat import CIFAR10DVSMat
-from common.datasets.tiny_ma_snn import write_tiny_cifar10dvs
 from common.training import run
 from ma_snn.CIFAR10DVS.CNN.Config import configs
+from ma_snn.data.cifar10_dvs_mat import CIFAR10DVSMat, write_tiny_cifar10dvs
 from ma_snn.flags import Recipe
 from ma_snn.train_events import main
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from common.datasets.dvs_gait import DVSGait
-from common.datasets.tiny_ma_snn import write_tiny_gait
+from common.tiny.events import write_tiny_gait
 from common.training import run
 from ma_snn.DVSGait.CNN.Config import configs
 from ma_snn.flags import Recipe

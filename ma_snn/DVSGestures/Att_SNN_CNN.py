@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from common.datasets.dvs_gesture_hdf5 import DVSGestureHDF5
-from common.datasets.tiny_ma_snn import write_tiny_gesture
 from common.training import run
+from ma_snn.data.dvs_gesture_hdf5 import DVSGestureHDF5, write_tiny_gesture
 from ma_snn.DVSGestures.CNN.Config import configs
 from ma_snn.flags import Recipe
 from ma_snn.train_events import main

@@ -1,1 +1,1 @@
-"""MA-SNN's data: windows of recordings in its own containers."""
+"""MA-SNN's data: data sets in containers that only it reads, and windows of their recordings."""

@@ -4,13 +4,12 @@ import argparse
 
 from torch.utils.data import Dataset
 
-from common.datasets.dvs128_gesture import DVS128Gesture
-from common.datasets.prepare import prepare
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_hardvs import write_tiny_hardvs
+from common.datasets import dvs128_gesture
 from common.training import Process, data_folder, main_first
+from common.training.event_data import frames_root
 from sdt_v3.data.gait import GaitWindows
-from sdt_v3.data.hardvs_clips import HarDvs
+from sdt_v3.data.hardvs import HarDvs
+from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 
 FOLDERS = {"har-dvs": "HARDVS", "gesture": "DVS128Gesture", "gait-day": "gait-day", "gait-night": "gait-night"}
 TINY_GESTURES = {"classes": 10, "per_class": 40}
@@ -34,11 +33,9 @@ def datasets(args: argparse.Namespace, process: Process) -> tuple[Dataset, Datas
             HarDvs(root, lists[1], False, args.time_steps, args.input_size),
         )
     if args.dataset == "gesture":
-        settings = {"T": args.time_steps, "downsample": args.downsample}
-        with main_first(process):
-            source = write_tiny("dvs128", cache / "gesture_tiny_raw", **TINY_GESTURES) if made_here else source
-            root = prepare("dvs128", source, cache / f"gesture_{source.resolve().name}", **settings).root
-        return DVS128Gesture(root, True, **settings), DVS128Gesture(root, False, **settings)
+        card, settings = dvs128_gesture.CARD, {"T": args.time_steps, "downsample": args.downsample}
+        root = frames_root(card, args, process, source, TINY_GESTURES, **settings)
+        return card.loader(root, True, **settings), card.loader(root, False, **settings)
     with main_first(process):  # converts the text files
         parts = [GaitWindows(source, train, args.time_steps, factor=args.downsample) for train in (True, False)]
     return parts[0], parts[1]

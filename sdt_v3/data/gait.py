@@ -9,8 +9,7 @@ from torch.utils.data import Dataset
 
 from common.datasets import dvs_gait
 from common.errors import UserError
-from common.events.windows import cut_clips, window
-from sdt_v3.data.windows import frames_of_window
+from common.events.windows import bin_frames, cut_clips, window
 
 MAX_SHIFT = 20
 """Pixels by which a training recording is moved at most, along each axis."""
@@ -47,14 +46,11 @@ class GaitWindows(Dataset):
         path = self.paths[index]
         events = dvs_gait.load_events(path)
         cut = self.random_window(events) if self.train else cut_clips(events, self.T * self.duration, 1)[0]
-        side = dvs_gait.DVSGait.side // self.factor
-        frames = torch.zeros(self.T, 2, side, side)
-        if len(cut):
-            try:
-                frames += torch.from_numpy(frames_of_window(cut, self.T, self.duration, factor=self.factor))
-            except UserError as error:
-                raise UserError(f"{path}: {error}") from error
-        return frames, int(path.parent.name)
+        try:
+            frames = bin_frames(cut, self.T, self.duration, side=dvs_gait.DVSGait.side, shrink=self.factor)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        return torch.from_numpy(frames), int(path.parent.name)
 
     def random_window(self, events: np.ndarray) -> np.ndarray:
         """A window of the recording, moved half of the time."""

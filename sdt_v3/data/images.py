@@ -11,7 +11,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from common.datasets.imagenet import check_classes, imagenet
-from common.datasets.tiny_images import write_tiny_images
+from common.tiny.images import write_tiny_images
 from common.training import Process, class_count, data_folder, main_first
 
 TINY_SET = {"per_class": 100, "test_per_class": 40}

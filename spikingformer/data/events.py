@@ -6,10 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from common.datasets.card import cards
 from common.datasets.event_frames import EventFrames
-from common.datasets.prepare import DATASETS, prepare
-from common.datasets.tiny import write_tiny
-from common.training import Process, class_count, data_folder, main_first
+from common.training import Process, class_count, data_folder
+from common.training.event_data import frames_root
 from spikingformer.data.event_augmentation import augment
 from spikingformer.flags import EventRecipe
 from spikingformer.recipe import BatchTransform
@@ -23,13 +23,9 @@ def datasets(recipe: EventRecipe, args: argparse.Namespace, process: Process) ->
     Raises:
         UserError: unusable recordings, or more classes than `--num-classes`.
     """
-    source, cache = args.data_path or data_folder(recipe.folder), args.output_dir / "data"
-    settings = {"T": args.T, "downsample": args.downsample}
-    with main_first(process):
-        if args.tiny and not args.data_path:
-            source = write_tiny(recipe.dataset, cache / f"{recipe.dataset}_tiny_raw", **TINY_SET)
-        root = prepare(recipe.dataset, source, cache / f"{recipe.dataset}_{source.resolve().name}", **settings).root
-    part = partial(DATASETS[recipe.dataset], root, split=args.split, **settings)
+    card, settings = cards()[recipe.dataset], {"T": args.T, "downsample": args.downsample}
+    root = frames_root(card, args, process, data_folder(recipe.folder), TINY_SET, **settings)
+    part = partial(card.loader, root, split=args.split, **settings)
     train_set, test_set = part(train=True, transform=augment if args.augment else None), part(train=False)
     class_count(args.num_classes, train_set.num_classes, root)
     return train_set, test_set

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from common.datasets.cifar import cifar
 from common.datasets.imagenet import check_classes, imagenet
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
+from common.tiny.images import write_tiny_images
 from common.training import Process, class_count, data_folder, main_first
 from spikingformer.recipe import BatchTransform
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from common.datasets import cifar
-from common.datasets.tiny_images import write_tiny_images
 from common.ms_resnet import trainer
+from common.tiny.images import write_tiny_images
 from common.training import run
 from gac import data, train_images
 from gac.flags import parse

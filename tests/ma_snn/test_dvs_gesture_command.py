@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from common.datasets.dvs_gesture_hdf5 import DVSGestureHDF5
-from common.datasets.tiny import write_tiny
 from common.errors import UserError
+from common.tiny.events import write_tiny
+from ma_snn.data.dvs_gesture_hdf5 import DVSGestureHDF5
 from ma_snn.DVSGestures.data.DVS_Gesture import main
 
 

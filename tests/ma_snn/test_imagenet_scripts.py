@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.datasets.tiny_images import write_tiny_images
 from common.ms_resnet import trainer
+from common.tiny.images import write_tiny_images
 from common.training import run
 from ma_snn.Att_Res_SNN import train_amp
 from ma_snn.Att_Res_SNN.train_finetune import finetune

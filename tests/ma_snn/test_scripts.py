@@ -12,9 +12,11 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from common.datasets.tiny_ma_snn import write_tiny_cifar10dvs, write_tiny_gait, write_tiny_gesture
 from common.events.aedat import write_aedat2
+from common.tiny.events import write_tiny_gait
 from common.training import run
+from ma_snn.data.cifar10_dvs_mat import write_tiny_cifar10dvs
+from ma_snn.data.dvs_gesture_hdf5 import write_tiny_gesture
 from ma_snn.models.attention import ATTENTIONS
 from ma_snn.train_events import main
 from tests.common.datasets.recordings import walk

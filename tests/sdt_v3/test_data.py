@@ -12,12 +12,11 @@ from PIL import Image
 from common.errors import UserError
 from common.events.event import pack
 from common.events.text import write_text
+from common.events.windows import bin_frames
 from common.training import Process
 from sdt_v3.data.gait import GaitWindows, moved
-from sdt_v3.data.hardvs import clip_frames, polarity_maps
-from sdt_v3.data.hardvs_clips import HarDvs, frame_paths
+from sdt_v3.data.hardvs import HarDvs, clip_frames, frame_paths, polarity_maps
 from sdt_v3.data.images import RepeatedAugmentation, eval_transform
-from sdt_v3.data.windows import frames_of_window
 from tests.parity.harness import FOLDER, load
 
 
@@ -31,7 +30,7 @@ def test_event_frames_equal_the_original():
     meta, expected = load(FOLDER / "sdt_v3" / "dvs_events_T8_ds4.npz")
     k, drawn = meta["kwargs"], meta["input"]
     events = recording(drawn["seed"], drawn["n"], drawn["span"])
-    frames = torch.from_numpy(frames_of_window(events, k["T"], k["dt"], factor=k["ds"]))
+    frames = torch.from_numpy(bin_frames(events, k["T"], k["dt"], side=128, shrink=k["ds"]))
     assert torch.equal(frames.sum((1, 2, 3)).double(), expected["frames_t"])
     assert torch.equal(frames[0].double(), expected["frames_first"])
     assert frames.sum() == expected["total"]
@@ -41,17 +40,21 @@ def test_event_frames_equal_the_original():
 def test_every_event_of_the_window_is_counted_once(T, duration):
     events = recording(0, 200, 150_000)
     within = (events["t"] - events["t"][0]) < T * duration
-    assert frames_of_window(events, T, duration).sum() == within.sum()
+    assert bin_frames(events, T, duration, side=128, shrink=4).sum() == within.sum()
 
 
-def test_an_empty_window_is_refused():
-    with pytest.raises(UserError, match="holds no events"):
-        frames_of_window(recording(0, 0, 1), 4)
+@pytest.mark.parametrize("train", [True, False])
+def test_a_window_without_events_is_all_0(tmp_path, train):
+    folder = tmp_path / "npy" / ("train" if train else "test") / "3"
+    folder.mkdir(parents=True)
+    np.save(folder / "walk.txt.npy", recording(0, 0, 1))
+    frames, _ = GaitWindows(tmp_path, train, T=4)[0]
+    assert (frames.dtype, frames.shape, frames.any().item()) == (torch.float32, (4, 2, 128, 128), False)
 
 
 def test_events_outside_the_sensor_are_refused():
     with pytest.raises(UserError, match="outside the sensor of 64 x 64"):
-        frames_of_window(recording(0, 200, 1000), 4, size=64)
+        bin_frames(recording(0, 200, 1000), 4, 15_000, side=64, shrink=4)
 
 
 def random_images(count):

@@ -13,17 +13,17 @@ import pytest
 import timm
 import torch
 
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_hardvs import write_tiny_hardvs
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.events.event import pack
 from common.events.text import write_text
+from common.tiny.events import write_tiny
+from common.tiny.images import write_tiny_images
 from common.training import Process, load_checkpoint, run
 from common.training.checkpoint import read_file
 from sdt_v3 import firing, pretrain, train_events, train_images
 from sdt_v3.Classification.Model_Base import main_finetune as base_script
 from sdt_v3.Classification.Model_Large import main_finetune as large_script
+from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 from sdt_v3.distill import build_teacher
 from sdt_v3.flags import parse_images
 from sdt_v3.recipe import peak_rate

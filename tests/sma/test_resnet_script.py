@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from common.datasets.tiny_images import write_tiny_images
 from common.ms_resnet import trainer
+from common.tiny.images import write_tiny_images
 from common.training import run
 from sma.conf import global_settings
 from sma.train_amp import PRESET

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.datasets.tiny import write_tiny
+from common.tiny.events import write_tiny
 from common.training import run
 from sma import vgg8_cifar10dvs_SMA, vgg8_dvs128_SMA, vgg8_NCaltech101_SMA
 from sma.train_events import main

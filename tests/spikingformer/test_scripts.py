@@ -13,8 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_images import write_tiny_images
+from common.tiny.events import write_tiny
+from common.tiny.images import write_tiny_images
 from common.training import start
 from spikingformer.data import events, images
 from spikingformer.flags import CIFAR10_DVS, parse_events

@@ -12,14 +12,10 @@ from PIL import Image
 
 from common.datasets import cifar
 from common.datasets.n_caltech101 import NCaltech101
-from common.datasets.tiny import write_tiny
-from common.datasets.tiny_hardvs import write_tiny_hardvs
-from common.datasets.tiny_images import write_tiny_images
-from common.datasets.tiny_ma_snn import write_tiny_gait
 from common.errors import UserError
 from tests.common.events.conftest import real_file
 from tools import convert_dataset
-from tools.data_sets import DATA_SETS
+from tools.data_sets import data_sets
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert_dataset.py"
 CONVERTED = {
@@ -70,12 +66,12 @@ def sources(tmp_path_factory) -> dict[str, Path]:
     """{data set: folder as its authors published it}, 2 classes each."""
     folder = tmp_path_factory.mktemp("sources")
     few = {"per_class": 2, "test_per_class": 1}
-    found = {name: write_tiny(name, folder / name, classes=2, per_class=10) for name in list(CONVERTED)[:3]}
-    found["dvs_gesture"] = write_tiny("dvs128", folder / "users", classes=2, per_class=25)
-    found["cifar10dvs_mat"] = found["cifar10dvs"]
-    found["dvs_gait"] = write_tiny_gait(folder / "gait", classes=2, per_class=10)
-    found["hardvs"] = write_tiny_hardvs(folder / "hardvs", classes=2, **few)
-    return found | {name: write_tiny_images(name, folder / name, **few) for name in PICTURES}
+    events = {"classes": 2, "per_class": 10}
+    settings = {name: events for name in ("dvs128", "cifar10dvs", "ncaltech101", "dvs_gait")}
+    settings |= {"hardvs": {"classes": 2, **few}, **dict.fromkeys(PICTURES, few)}
+    found = {name: data_sets()[name].write_tiny(folder / name, **sizes) for name, sizes in settings.items()}
+    found["dvs_gesture"] = data_sets()["dvs128"].write_tiny(folder / "users", classes=2, per_class=25)
+    return found | {"cifar10dvs_mat": found["cifar10dvs"]}
 
 
 @pytest.fixture(scope="module")
@@ -198,14 +194,21 @@ def test_flags_too_few_or_too_many_are_told_with_the_command_that_works(argument
         main("prepare", *arguments, "--source", "s")
 
 
-@pytest.mark.parametrize("name", DATA_SETS)
+@pytest.mark.parametrize("verb", ["prepare", "check", "split", "preview", "list"])
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(verb, "--help")
+    assert (end.value.code, f"{verb} [-h]" in capsys.readouterr().out) == (0, True)
+
+
+@pytest.mark.parametrize("name", data_sets())
 def test_a_missing_source_is_told_with_what_to_fetch(name, tmp_path):
     flags = ["--output", tmp_path / "o", *CONVERTED[name]] if name in CONVERTED else []
     with pytest.raises(UserError, match=f"{tmp_path}.*http"):
         main("prepare", name, "--source", tmp_path / "none", *flags)
 
 
-@pytest.mark.parametrize("name", [name for name in DATA_SETS if name not in cifar.DATASETS])
+@pytest.mark.parametrize("name", [name for name in data_sets() if name not in cifar.DATASETS])
 def test_a_prepared_data_set_has_no_problem(roots, name, capsys):
     main("check", name, roots[name], "--workers", 1)
     assert capsys.readouterr().out.endswith(f"{roots[name]}: no problem found\n")
@@ -347,7 +350,7 @@ def test_the_split_of_checksummed_files_is_only_shown(roots, capsys):
     assert capsys.readouterr().out.splitlines()[-2].split() == ["all", "20", "10"]
 
 
-@pytest.mark.parametrize("name", [name for name in DATA_SETS if name not in PICTURES])
+@pytest.mark.parametrize("name", [name for name in data_sets() if name not in PICTURES])
 def test_a_preview_of_recordings_is_a_strip_and_an_animation_each_and_an_overview(roots, name, tmp_path):
     main("preview", name, roots[name], "--samples", 2, "--output", tmp_path)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gif", ".gif", ".png", ".png", ".png"]
@@ -380,7 +383,7 @@ def test_what_needs_no_conversion_is_said_to_be_ready(roots, name, capsys):
 def test_every_data_set_is_listed_with_the_command_that_prepares_it(capsys):
     main("list")
     text = capsys.readouterr().out
-    assert all(f"convert_dataset.py prepare {name} --source" in text for name in DATA_SETS)
+    assert all(f"convert_dataset.py prepare {name} --source" in text for name in data_sets())
 
 
 def test_a_cache_of_the_authors_is_checked_as_it_is(tmp_path, capsys):

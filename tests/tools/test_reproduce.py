@@ -9,7 +9,7 @@ import pytest
 from common.errors import UserError
 from spikingformer.published import curves
 from tools import reproduce
-from tools.data_sets import DATA_SETS
+from tools.data_sets import data_sets
 from tools.reproduction import blocks, counts, plan
 from tools.reproduction.tables import ROOT, tables
 from tools.weights.lock import read_lock
@@ -69,7 +69,7 @@ def test_rows_have_different_folders(table):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_data_set_is_one_that_can_be_prepared(table):
-    assert table.data in DATA_SETS
+    assert table.data in data_sets()
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from common.datasets.cache import save_frames
+from common.conversion.cache import save_frames
 from common.errors import UserError
 from tests.tools.small_networks import SMALL_NETWORKS
 from tools import visualize

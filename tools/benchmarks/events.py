@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from common.datasets.cache import load_events, save_events, save_frames
+from common.conversion.cache import load_events, save_events, save_frames
 from common.errors import UserError
 from common.events import compiled
 from common.events.aedat import read_aedat2, read_aedat3, write_aedat2, write_aedat3

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from tools.data_sets import DATA_SETS
+from tools.data_sets import data_sets
 from tools.reproduction import counts
 from tools.reproduction.tables import Row, Step, Table
 from tools.text import aligned
@@ -29,7 +29,7 @@ def training(table: Table, row: Row, step: Step, seed: int, *, published: bool) 
     folder = output(table, row, seed)
     words = [step.arguments.format(output=folder), "" if published else step.one_gpu]
     words += [
-        f"--data-path {DATA_SETS[table.data].home}",
+        f"--data-path {data_sets()[table.data].home}",
         f"--output-dir {'/'.join(filter(None, (folder, step.folder)))}",
     ]
     words.append(f"--seed {seed}")
@@ -41,7 +41,7 @@ def evaluation(table: Table, row: Row, weights: str) -> str:
     step = row.steps[-1]
     arguments = without(step.arguments, "--finetune", "--resume")
     return python(
-        step.script, f"{arguments} --data-path {DATA_SETS[table.data].home} --eval --weights {weights}".strip()
+        step.script, f"{arguments} --data-path {data_sets()[table.data].home} --eval --weights {weights}".strip()
     )
 
 
@@ -54,8 +54,8 @@ def without(arguments: str, *flags: str) -> str:
 
 def preparations(table: Table) -> list[str]:
     """The commands that make the data set readable, once for each number of time steps, and check it."""
-    source, tool = DATA_SETS[table.data], "tools/convert_dataset.py"
-    made = f"prepare {table.data} --source SOURCE --output {source.home}" if source.converts else ""
+    source, tool = data_sets()[table.data], "tools/convert_dataset.py"
+    made = f"prepare {table.data} --source SOURCE --output {source.home}" if source.convert else ""
     times = sorted({counts.network(row).layout.T for row in table.rows}) if source.frames else []
     commands = [f"{made} -T {T}" for T in times] or [made]
     return [python(tool, command) for command in (*filter(None, commands), f"check {table.data} {source.home}")]
@@ -79,7 +79,7 @@ def origin(row: Row) -> str:
 def plan(table: Table, seed: int | None) -> Iterator[str]:
     """The lines of the plan of a table, for its published seed or another one."""
     seed = table.seed if seed is None else seed
-    source = DATA_SETS[table.data]
+    source = data_sets()[table.data]
     yield f"{table.name}: {table.title}"
     yield from aligned(
         {

@@ -83,7 +83,7 @@ class Table:
     notes: str
     """Where the README says what differs from the paper."""
     data: str
-    """Key of `tools.data_sets.DATA_SETS`."""
+    """Key of `tools.data_sets.data_sets`."""
     recipe: str
     best: str
     """Pattern of the best weights in the folder of a run."""

@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.datasets.dvs_gesture_hdf5 import EXPECTED, convert
 from common.training import run
+from ma_snn.data.dvs_gesture_hdf5 import EXPECTED, convert
 
 ARCHIVE = "DvsGesture.tar.gz"
 

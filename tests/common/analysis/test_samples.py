@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from common.analysis.samples import Reading, Sample, read_sample
-from common.datasets.cache import save_events, save_frames
+from common.conversion.cache import save_events, save_frames
 from common.datasets.imagenet import MEAN, STD
 from common.errors import UserError
 from common.events.aedat import write_aedat2, write_aedat3

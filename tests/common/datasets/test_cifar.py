@@ -9,8 +9,8 @@ from PIL import Image
 
 from common.datasets import cifar as module
 from common.datasets.cifar import DATASETS, STATISTICS, cifar, download, eval_transform, train_transform
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
+from common.tiny.images import write_tiny_images
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "cifar10_jpg"
 

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from common.datasets import cache
+from common.conversion import cache
 from common.datasets.cifar10_dvs import CIFAR10DVS
 from common.datasets.dvs128_gesture import DVS128Gesture
 from common.datasets.n_caltech101 import NCaltech101
-from common.datasets.prepare import DATASETS
 from common.errors import UserError
 from common.events.event import EVENT
 from common.events.frames import frames_by_time
-from tests.common.datasets.conftest import NAMES, T, tree
+from tests.common.conftest import LOADERS, NAMES, T, tree
 
 FRAMES = "frames_number_3_split_by_number"
 
@@ -25,26 +24,26 @@ def write_frames(folder, *names, value=1.0):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_is_float32_frames_and_a_label(roots, name):
-    frames, label = DATASETS[name](roots[name], True, T)[0]
+    frames, label = LOADERS[name](roots[name], True, T)[0]
     assert (frames.dtype, tuple(frames.shape[:2]), type(label)) == (torch.float32, (T, 2), int)
 
 
 @pytest.mark.parametrize(("name", "train", "test"), [("dvs128", 16, 4), ("cifar10dvs", 18, 2), ("ncaltech101", 18, 2)])
 def test_sizes_of_both_parts(roots, name, train, test):
-    cls = DATASETS[name]
+    cls = LOADERS[name]
     assert (len(cls(roots[name], True, T)), len(cls(roots[name], False, T))) == (train, test)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_recording_is_in_both_parts(roots, name):
-    parts = [DATASETS[name](roots[name], train, T) for train in (True, False)]
+    parts = [LOADERS[name](roots[name], train, T) for train in (True, False)]
     train, test = ({"/".join(path.parts[-2:]) for path, _ in part.samples} for part in parts)
     assert train.isdisjoint(test)
 
 
 @pytest.mark.parametrize(("name", "size"), [("dvs128", (128, 128)), ("ncaltech101", (180, 240))])
 def test_sensor_and_classes_come_from_the_data(roots, name, size):
-    data = DATASETS[name](roots[name], False, T)
+    data = LOADERS[name](roots[name], False, T)
     assert (data.sensor_size, data.num_classes, data.classes) == (size, 2, ["0", "1"])
 
 
@@ -111,7 +110,7 @@ def test_unfinished_temporary_files_are_passed_over(tmp_path):
 def test_missing_data_end_with_the_command_that_prepares_them(tmp_path, name):
     command = f"python tools/convert_dataset.py {name} -T 8 --split-by time --downsample 2 --source SOURCE --output"
     with pytest.raises(UserError, match=f"neither .*events_np nor .*frames_number_8.* {command} {tmp_path}$"):
-        DATASETS[name](tmp_path, True, 8, "time", downsample=2)
+        LOADERS[name](tmp_path, True, 8, "time", downsample=2)
 
 
 def test_raw_recordings_end_with_the_command_that_converts_them(tmp_path):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from common.datasets.dvs_gesture_hdf5 import DVSGestureHDF5
 from common.errors import UserError
 from common.events.hdf5 import write_hdf5
+from ma_snn.data.dvs_gesture_hdf5 import DVSGestureHDF5
 from tests.common.datasets.recordings import walk
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from common.datasets.imagenet import MEAN, STD, check_classes, eval_transform, imagenet, load_rgb, train_transform
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
+from common.tiny.images import write_tiny_images
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 

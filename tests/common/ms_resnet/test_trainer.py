@@ -10,11 +10,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from common.datasets.tiny_images import write_tiny_images
 from common.errors import UserError
 from common.ms_resnet import trainer
 from common.ms_resnet.files import every_best, last_epochs
 from common.ms_resnet.trainer import FLAGS, MS_RESNET, Preset, main, parse
+from common.tiny.images import write_tiny_images
 from common.training import Process, run, run_folder
 
 ALONE = Process(0, 1, 0, torch.device("cpu"))

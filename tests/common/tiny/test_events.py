@@ -5,10 +5,11 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from common.datasets.prepare import DATASETS, prepare
-from common.datasets.tiny import record_digit, write_tiny
+from common.conversion.prepare import prepare
 from common.errors import UserError
-from tests.common.datasets.conftest import NAMES, tree
+from common.tiny.events import write_tiny
+from common.tiny.recordings import record_digit
+from tests.common.conftest import LOADERS, NAMES, tree
 
 
 def recording(digit=0, seed=0):
@@ -73,8 +74,8 @@ def test_a_brighter_picture_in_front_of_a_pixel_gives_on_events_first():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_linear_classifier_reads_the_digits_of_unseen_recordings(tmp_path, name):
     source = write_tiny(name, tmp_path / "source", classes=3, per_class=20)
-    root = prepare(name, source, tmp_path / "root", 4, downsample=8, workers=1).root
-    train, test = (DATASETS[name](root, part, 4, downsample=8) for part in (True, False))
+    root = prepare(LOADERS[name], source, tmp_path / "root", 4, downsample=8, workers=1).root
+    train, test = (LOADERS[name](root, part, 4, downsample=8) for part in (True, False))
     counts = [np.sqrt(np.stack([frames.numpy().ravel() for frames, _ in part])) for part in (train, test)]
     model = LogisticRegression(max_iter=200).fit(counts[0], train.targets)
     assert model.score(counts[1], test.targets) >= 0.65

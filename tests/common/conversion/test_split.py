@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from common.datasets.split import first_split, load_split, make_split, read_split, save_split
+from common.conversion.split import first_split, load_split, make_split, read_split, save_split
 from common.errors import UserError
 from tests.common.events.conftest import FIXTURE
 

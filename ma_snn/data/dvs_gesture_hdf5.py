@@ -1,21 +1,29 @@
 """DVS128 Gesture as MA-SNN uses it: one HDF5 file per gesture, users 1 to 23 to train and 24 to 29 to test."""
 
+import argparse
 import json
 import re
+from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from common import archives
-from common.datasets import cache, stages
+from common.conversion import cache, stages
+from common.conversion.prepare import Prepared
+from common.conversion.published import raw_files
+from common.conversion.view import PARTS, Entry, View, read_inside
+from common.datasets.card import DataSet
 from common.datasets.dvs128_gesture import DVS128Gesture, label_file
-from common.datasets.event_frames import Recording, raw_files
+from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.aedat import read_aedat3
 from common.events.hdf5 import read_hdf5, write_hdf5
 from common.events.slicing import cut_by_labels, read_labels
 from common.files import atomic_path
+from common.tiny.events import write_tiny
 
 LAST_TRAIN_USER = 23
 ROWS = 12
@@ -95,7 +103,7 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
         stages.begin(root, GESTURES, names)
     cache.run(_write_gestures, jobs, workers, "DVS Gesture")
     stages.mark(root, GESTURES, names)
-    if not DVS128Gesture.is_published_set(Recording(path, ()) for path in recordings):
+    if not DVS128Gesture.is_published_set(recordings):
         return []
     found = {part: (len(paths), sum(map(len, outputs[part].values()))) for part, paths in parts.items()}
     return [
@@ -170,3 +178,67 @@ def _write_gestures(job: tuple[Path, dict[int, Path]]) -> None:
         if not len(events):
             raise UserError(f"{label_file(path)}: row {row + 1}: no events between its start and its end in {path}")
         write_hdf5(output, events, label)
+
+
+def write_tiny_gesture(folder: str | Path, *, classes: int = 10, users: int = 29, seed: int = 0) -> Path:
+    """`raw/DvsGesture.tar.gz` of AEDAT 3.1 recordings, one per user, and what `convert` makes of it.
+
+    From user 24 on they are for testing, so that `users` has to be 24 to 170.
+
+    Returns:
+        `folder`, the root of `DVSGestureHDF5`.
+    """
+    folder = Path(folder)
+    source = write_tiny("dvs128", folder / "raw", classes=classes, per_class=users, seed=seed)
+    convert(source / "DvsGesture.tar.gz", folder, workers=1)
+    return folder
+
+
+def _convert(options: argparse.Namespace) -> Prepared:
+    archive = options.source / DVS128Gesture.archives
+    source = archive if archive.is_file() else options.source
+    return Prepared(options.output, convert(source, options.output, options.workers))
+
+
+def gesture_views(root: Path) -> list[View]:
+    """The HDF5 files of MA-SNN's DVS128 Gesture."""
+    recordings = recordings_of(root)
+    entries = [
+        Entry(part, _hdf5_label(path), path, recordings.get(path.relative_to(root).as_posix(), ""))
+        for part in PARTS
+        for path in DVSGestureHDF5.find(root, part)
+    ]
+    return [View(GESTURES, root, entries, partial(read_inside, DVS128Gesture.sensor_size, _read_events))]
+
+
+def _hdf5_label(path: Path) -> str:
+    try:
+        with h5py.File(path, "r") as content:
+            return str(int(content["labels"][()]))
+    except (OSError, KeyError):
+        return "unreadable"  # reading the file says why
+
+
+def _read_events(path: Path) -> np.ndarray:
+    return read_hdf5(path)[0]
+
+
+CARD = DataSet.of(
+    DVSGestureHDF5,
+    title="DVS128 Gesture as HDF5, a file per gesture",
+    papers="ma_snn",
+    form="events",
+    files=DVS128Gesture.archives,
+    folder="ma_snn/DVSGestures/data",
+    split="users 1 to 23 train, 24 to 29 test",
+    convert=_convert,
+    views=gesture_views,
+    write_tiny=write_tiny_gesture,
+    terms=DVS128Gesture.terms,
+    expected={
+        **{part: gestures for part, (_, gestures) in EXPECTED.items()},
+        "classes": DVSGestureHDF5.num_classes,
+    },
+    is_published=partial(names_published, DVS128Gesture),
+    class_names=DVSGestureHDF5.class_names,
+)

@@ -6,9 +6,9 @@ import torchvision
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
-from common.datasets.tiny_images import paint_digit, write_tiny_images
 from common.errors import UserError
-from tests.common.datasets.conftest import tree
+from common.tiny.images import paint_digit, write_tiny_images
+from tests.common.conftest import tree
 
 NAMES = ("cifar10", "cifar100", "imagenet")
 

@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 
 from common.archives import extract
-from common.datasets import cache, stages
+from common.conversion import cache, stages
+from common.conversion.prepare import prepare
 from common.datasets.cifar10_dvs import CIFAR10DVS
+from common.datasets.dvs128_gesture import DVS128Gesture
 from common.datasets.n_caltech101 import NCaltech101
-from common.datasets.prepare import prepare
 from common.errors import UserError
 from common.events.aedat import encode_aedat2
 from common.events.atis import write_atis
 from common.events.event import EVENT
-from tests.common.datasets.conftest import NAMES, T, tree
+from tests.common.conftest import LOADERS, NAMES, T, tree
 from tests.common.events.conftest import real_file
 
 KILLED = """
 import os, signal, sys
 import numpy as np
-from common.datasets.prepare import prepare
+from common.conversion.prepare import prepare
+from common.datasets.card import cards
 kind, name, source, output = sys.argv[1:]
 write, written = getattr(np, kind), []
 def killed(path, **arrays):
@@ -32,7 +34,7 @@ def killed(path, **arrays):
     written.append(path)
     write(path, **arrays)
 setattr(np, kind, killed)
-prepare(name, source, output, 3, workers=1)
+prepare(cards()[name].loader, source, output, 3, workers=1)
 """
 
 
@@ -49,7 +51,7 @@ def write_bins(folder, *names, side=6):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_call_changes_no_file(sources, roots, name):
     before = tree(roots[name])
-    prepare(name, sources[name], roots[name], T)
+    prepare(LOADERS[name], sources[name], roots[name], T)
     assert tree(roots[name]) == before
 
 
@@ -57,7 +59,7 @@ def test_a_second_call_changes_no_file(sources, roots, name):
 def test_unpacked_sources_give_the_same_conversion(sources, roots, tmp_path, name):
     for archive in sources[name].glob("*[!n]"):
         extract(archive, tmp_path / "source" / archive.name, suffixes=("",))
-    root = prepare(name, tmp_path / "source", tmp_path / "out", T, workers=1).root
+    root = prepare(LOADERS[name], tmp_path / "source", tmp_path / "out", T, workers=1).root
     assert recordings_below(root) == recordings_below(roots[name])
 
 
@@ -65,7 +67,7 @@ def test_unpacked_sources_give_the_same_conversion(sources, roots, tmp_path, nam
 def test_a_killed_conversion_is_continued(sources, roots, tmp_path, name, kind):
     arguments = [sys.executable, "-c", KILLED, kind, name, sources[name], tmp_path]
     assert subprocess.run(arguments, capture_output=True, check=False).returncode == -9
-    prepare(name, sources[name], tmp_path, T, workers=1)
+    prepare(LOADERS[name], sources[name], tmp_path, T, workers=1)
     assert recordings_below(tmp_path) == recordings_below(roots[name])
 
 
@@ -91,14 +93,14 @@ def test_missing_events_are_converted_again_and_the_others_kept(sources, roots, 
     first, *rest = sorted((tmp_path / "events_np").rglob("*.npz"))
     kept = first.stat().st_mtime_ns
     rest[0].unlink()
-    prepare("cifar10dvs", sources["cifar10dvs"], tmp_path, T, workers=1)
+    prepare(CIFAR10DVS, sources["cifar10dvs"], tmp_path, T, workers=1)
     assert (first.stat().st_mtime_ns, rest[0].exists()) == (kept, True)
 
 
 def test_frames_are_enough_once_they_are_made(sources, roots, tmp_path):
     shutil.copytree(roots["cifar10dvs"], tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "events_np")
-    prepare("cifar10dvs", sources["cifar10dvs"], tmp_path, T, workers=1)
+    prepare(CIFAR10DVS, sources["cifar10dvs"], tmp_path, T, workers=1)
     assert not (tmp_path / "events_np").exists()
 
 
@@ -116,17 +118,17 @@ def test_every_stage_has_a_marker(roots):
 
 
 def test_two_processes_give_the_same_as_one(sources, roots, tmp_path):
-    prepare("cifar10dvs", sources["cifar10dvs"], tmp_path, T, workers=2)
+    prepare(CIFAR10DVS, sources["cifar10dvs"], tmp_path, T, workers=2)
     assert recordings_below(tmp_path) == recordings_below(roots["cifar10dvs"])
 
 
 def test_a_converted_source_is_used_where_it_is(roots, tmp_path):
-    assert prepare("dvs128", roots["dvs128"], tmp_path / "out", T).root == roots["dvs128"]
+    assert prepare(DVS128Gesture, roots["dvs128"], tmp_path / "out", T).root == roots["dvs128"]
 
 
 def test_output_of_other_files_is_not_mixed_with_new_ones(sources, roots):
     with pytest.raises(UserError, match=r"was converted from other files .* choose another one"):
-        prepare("ncaltech101", sources["dvs128"] / "DvsGesture.tar.gz", roots["ncaltech101"], T)
+        prepare(NCaltech101, sources["dvs128"] / "DvsGesture.tar.gz", roots["ncaltech101"], T)
 
 
 def test_gesture_samples_are_named_by_label_and_count(roots):
@@ -141,7 +143,7 @@ def test_times_of_cifar10_dvs_stay_unsigned(roots):
 
 def test_a_folder_of_atis_recordings_is_accepted(tmp_path):
     write_bins(tmp_path / "raw", *(f"{label}/{number}.bin" for label in "ab" for number in range(10)))
-    root = prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2, workers=1).root
+    root = prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1).root
     data = NCaltech101(root, True, 2)
     assert (len(data), data.num_classes, data.sensor_size) == (18, 2, (6, 6))
 
@@ -149,19 +151,19 @@ def test_a_folder_of_atis_recordings_is_accepted(tmp_path):
 @pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("train", "TEST")])
 def test_an_official_split_of_atis_recordings_is_kept(tmp_path, train, test):
     write_bins(tmp_path / "raw", f"{train}/a/1.bin", f"{train}/b/1.bin", f"{train}/b/2.bin", f"{test}/b/1.bin")
-    root = prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2, workers=1).root
+    root = prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1).root
     assert (NCaltech101(root, True, 2).targets, NCaltech101(root, False, 2).targets) == ([0, 1, 1], [1])
 
 
 def test_the_source_is_only_read(tmp_path):
     write_bins(tmp_path / "raw", *(f"a/{number}.bin" for number in range(10)))
     before = tree(tmp_path / "raw")
-    prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2, workers=1)
+    prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1)
     assert tree(tmp_path / "raw") == before
 
 
 def test_real_n_mnist_is_converted(tmp_path):
-    root = prepare("ncaltech101", real_file("nmnist_small"), tmp_path, 4, workers=1).root
+    root = prepare(NCaltech101, real_file("nmnist_small"), tmp_path, 4, workers=1).root
     train, test = NCaltech101(root, True, 4), NCaltech101(root, False, 4)
     assert (len(train), len(test), train.num_classes, train.sensor_size) == (200, 85, 10, (34, 34))
 
@@ -171,19 +173,19 @@ def test_an_incomplete_published_set_is_reported(tmp_path):
     with zipfile.ZipFile(tmp_path / "cat.zip", "w") as bundle:
         for number in range(10):
             bundle.writestr(f"cat/cifar10_cat_{number}.aedat", content)
-    problems = prepare("cifar10dvs", tmp_path, tmp_path / "out", 2, workers=1).problems
+    problems = prepare(CIFAR10DVS, tmp_path, tmp_path / "out", 2, workers=1).problems
     assert (len(problems), problems[3]) == (10, "cifar10dvs: cat: expected 1000, found 10")
 
 
 def test_strict_refuses_an_incomplete_published_set(tmp_path):
     write_bins(tmp_path / "raw", "BACKGROUND_Google/image_0001.bin", "ant/image_0001.bin")
     with pytest.raises(UserError, match="class folders: expected 101, found 2"):
-        prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2, workers=1, strict=True)
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1, strict=True)
 
 
 def test_the_published_set_keeps_its_sensor(tmp_path):
     write_bins(tmp_path / "raw", *(f"BACKGROUND_Google/{number}.bin" for number in range(10)))
-    root = prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2, workers=1).root
+    root = prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1).root
     assert json.loads((root / "dataset.json").read_text())["sensor_size"] == [180, 240]
 
 
@@ -191,7 +193,7 @@ def test_a_damaged_recording_is_named(tmp_path):
     write_bins(tmp_path / "raw", "a/1.bin", "a/2.bin")
     (tmp_path / "raw" / "a" / "2.bin").write_bytes(bytes(7))
     with pytest.raises(UserError, match=r"raw/a/2\.bin: cut short at byte 5"):
-        prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2, workers=2)
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=2)
 
 
 @pytest.mark.parametrize("listed", ["../user01_lab.aedat", "user02_lab.aedat"])
@@ -202,28 +204,28 @@ def test_trial_lists_cannot_name_files_elsewhere(tmp_path, listed):
     (source / "trials_to_train.txt").write_text(listed)
     (source / "trials_to_test.txt").touch()
     with pytest.raises(UserError, match=r"trials_to_train\.txt: lists"):
-        prepare("dvs128", tmp_path / "raw", tmp_path / "out", 2)
+        prepare(DVS128Gesture, tmp_path / "raw", tmp_path / "out", 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_source_is_named_with_where_to_get_the_data(tmp_path, name):
     with pytest.raises(UserError, match=r"raw: expected .* fetch them from https"):
-        prepare(name, tmp_path / "raw", tmp_path / "out", 2)
+        prepare(LOADERS[name], tmp_path / "raw", tmp_path / "out", 2)
 
 
 def test_recordings_outside_class_folders_are_refused(tmp_path):
     write_bins(tmp_path / "raw", "1.bin", "2.bin")
     with pytest.raises(UserError, match=r"no \*\.bin recordings in class folders"):
-        prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2)
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2)
 
 
 def test_recordings_of_the_same_name_are_refused(tmp_path):
     write_bins(tmp_path / "raw", "one/a/1.bin", "two/a/1.bin")
     with pytest.raises(UserError, match=r"2 recordings would become a/1\.npz"):
-        prepare("ncaltech101", tmp_path / "raw", tmp_path / "out", 2)
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2)
 
 
 def test_source_and_output_may_be_the_same_folder(tmp_path):
     write_bins(tmp_path, *(f"a/{number}.bin" for number in range(10)))
-    prepare("ncaltech101", tmp_path, tmp_path, 2, workers=1)
-    assert prepare("ncaltech101", tmp_path, tmp_path, 3, workers=1).root == tmp_path
+    prepare(NCaltech101, tmp_path, tmp_path, 2, workers=1)
+    assert prepare(NCaltech101, tmp_path, tmp_path, 3, workers=1).root == tmp_path

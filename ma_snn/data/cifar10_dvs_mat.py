@@ -1,19 +1,27 @@
 """CIFAR10-DVS as MA-SNN uses it: `.mat` or `.aedat` recordings, the last hundred of each class to test."""
 
+import argparse
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from common import archives
-from common.datasets import stages
+from common.conversion import stages
+from common.conversion.prepare import Prepared
+from common.conversion.view import PARTS, Entry, View, read_inside
+from common.datasets.card import DataSet
+from common.datasets.cifar10_dvs import CARD as FRAMES
 from common.datasets.cifar10_dvs import CIFAR10DVS
+from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.aedat import read_aedat2
-from common.events.matlab import read_matlab
+from common.events.matlab import read_matlab, write_matlab
 from common.files import make_folder
+from common.tiny.recordings import recordings, write_once
 
 RECORDINGS = "recordings"
 """The stage of `unpack`."""
@@ -134,3 +142,48 @@ def _divide(folder: Path) -> dict[str, list[Path]]:
         "train": [path for number, path in numbered if number < first_test],
         "test": [path for number, path in numbered if number >= first_test],
     }
+
+
+def write_tiny_cifar10dvs(folder: str | Path, *, classes: int = 10, per_class: int = 60, seed: int = 0) -> Path:
+    """MATLAB files `<class>/<number>.mat`, of which `CIFAR10DVSMat` tests on the last tenth of each class."""
+    settings = {"name": "cifar10dvs_mat", "classes": classes, "per_class": per_class, "seed": seed}
+    return write_once(folder, settings, partial(_write_mat, classes=classes, per_class=per_class))
+
+
+def _write_mat(folder: Path, classes: int, per_class: int, rng: np.random.Generator) -> None:
+    for digit, number, events in recordings(classes, per_class, CIFAR10DVS.sensor_size, rng):
+        write_matlab(folder / str(digit) / f"{number}.mat", events)
+
+
+def _convert(options: argparse.Namespace) -> Prepared:
+    if class_folders(options.source) and options.source.resolve() != options.output.resolve():
+        return Prepared(options.source, [])
+    unpack(options.source, options.output)
+    return Prepared(options.output, [])
+
+
+def mat_views(root: Path) -> list[View]:
+    """The recordings of MA-SNN's CIFAR10-DVS."""
+    entries = [
+        Entry(part, path.parent.name, path, f"{path.parent.name}/{path.stem}")
+        for part in PARTS
+        for path in CIFAR10DVSMat.find(root, part)
+    ]
+    return [View(RECORDINGS, root, entries, partial(read_inside, CIFAR10DVS.sensor_size, read_events))]
+
+
+CARD = DataSet.of(
+    CIFAR10DVSMat,
+    title="CIFAR10-DVS as recordings, .aedat or .mat",
+    papers="ma_snn",
+    form="events",
+    files=FRAMES.files,
+    folder="ma_snn/CIFAR10DVS/data",
+    split="numbers below 0.9 (largest + 1) of each class train",
+    convert=_convert,
+    views=mat_views,
+    write_tiny=write_tiny_cifar10dvs,
+    terms=CIFAR10DVS.terms,
+    expected=CIFAR10DVS.expected,
+    is_published=partial(names_published, CIFAR10DVS),
+)

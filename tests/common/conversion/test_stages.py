@@ -1,6 +1,6 @@
 import pytest
 
-from common.datasets import stages
+from common.conversion import stages
 from common.errors import UserError
 from common.files import atomic_path
 

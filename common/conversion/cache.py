@@ -5,9 +5,10 @@
     <root>/dataset.json                                                              what was converted from what
 
 Frames of a sensor that was shrunk k times go to `..._downsample_<k>`. `<root>/.done/<folder>.json` tells a complete
-folder from one that an interrupted run left behind; see `common.datasets.stages`.
+folder from one that an interrupted run left behind; see `common.conversion.stages`.
 """
 
+import json
 import multiprocessing
 import os
 import threading
@@ -22,13 +23,14 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from common.datasets import stages
+from common.conversion import stages
 from common.errors import UserError
 from common.events.event import pack
 from common.events.frames import SPLITS, downsample
 from common.files import atomic_path
 
 EVENTS = "events_np"
+FACTS = "dataset.json"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -89,6 +91,27 @@ def load_frames(path: Path) -> np.ndarray:
     if frames.ndim != 4 or frames.shape[1] != 2:
         raise UserError(f"{path}: expected frames [T, 2, H, W], found the shape {list(frames.shape)}")
     return frames.astype(np.float32)
+
+
+def facts(root: Path) -> dict:
+    """The content of `<root>/dataset.json`, empty if there is none.
+
+    Raises:
+        UserError: damaged.
+    """
+    path = root / FACTS
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and convert the data again") from error
+
+
+def write_facts(root: Path, known: dict) -> None:
+    """Replace the content of `<root>/dataset.json`."""
+    with atomic_path(root / FACTS) as temporary:
+        temporary.write_text(json.dumps(known, indent=1) + "\n")
 
 
 def make_frames(

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.datasets.tiny import recordings, write_once
 from common.errors import UserError
 from common.events.frames import frames_by_time
 from common.files import atomic_path
+from common.tiny.recordings import recordings, write_once
 
 SENSOR = (260, 346)
 """Rows and columns of a frame."""

@@ -1,4 +1,7 @@
-"""From what the authors of a data set published to the frames that the loaders read."""
+"""From what the authors of a data set published to the frames that its loader reads.
+
+archives -> raw recordings (`.extract`, for a while) -> events (`events_np`) -> frames (`frames_number_...`)
+"""
 
 import hashlib
 import json
@@ -10,15 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import archives
-from common.datasets import cache, stages
-from common.datasets.cifar10_dvs import CIFAR10DVS
-from common.datasets.dvs128_gesture import DVS128Gesture
-from common.datasets.event_frames import FACTS, EventFrames, Recording, facts, raw_files
-from common.datasets.n_caltech101 import NCaltech101
+from common.conversion import cache, stages
+from common.conversion.published import Published, Recording, raw_files
 from common.errors import UserError
-from common.files import atomic_path
-
-DATASETS: dict[str, type[EventFrames]] = {cls.name: cls for cls in (DVS128Gesture, CIFAR10DVS, NCaltech101)}
 
 
 class Prepared(NamedTuple):
@@ -29,7 +26,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    name: str,
+    cls: type[Published],
     source: str | Path,
     output: str | Path,
     T: int,
@@ -39,13 +36,13 @@ def prepare(
     workers: int | None = None,
     strict: bool = False,
 ) -> Prepared:
-    """Convert a data set, so that `DATASETS[name](prepared.root, train, T, split_by)` can load it.
+    """Convert a data set, so that `cls(prepared.root, train, T, split_by)` can load it.
 
     Work that is already done is not repeated, and an interrupted call is continued by the next. Call it from one
     process only (rank 0).
 
     Args:
-        name: key of `DATASETS`.
+        cls: loader of the data set, which makes frames of events.
         source: an archive, a folder of archives, or a folder of raw recordings; it is only read. A data set that is
             converted already is taken as it is, and `output` stays empty.
         output: folder of the converted data set.
@@ -61,36 +58,29 @@ def prepare(
     Raises:
         UserError: unusable source, or an output folder that holds something else.
     """
-    cls, source, output = DATASETS[name], Path(source), Path(output)
-    frames = cache.frames_folder(T, split_by, downsample)
+    source, output, frames = Path(source), Path(output), cache.frames_folder(T, split_by, downsample)
+    make_frames = partial(cls, train=True, T=T, split_by=split_by, downsample=downsample, workers=workers)
     converted = any((source / folder).is_dir() for folder in (cache.EVENTS, frames, "train_dataset"))
     if converted and source.resolve() != output.resolve():
-        cls(source, True, T, split_by, downsample=downsample, workers=workers)
+        make_frames(source)
         return Prepared(source, [])
     inputs = _inputs(cls, source)
-    fingerprint = _fingerprint(inputs, source)
-    known = facts(output)
-    if known.get("source", fingerprint) != fingerprint:
+    origin = {"dataset": cls.name, "source": _fingerprint(inputs, source)}
+    known = cache.facts(output)
+    if known.get("source", origin["source"]) != origin["source"]:
         raise UserError(f"{output}: was converted from other files than {source}; delete it or choose another one")
     stages.remove_leftovers(output)
     if not _events_complete(known, output, frames):
-        known = _convert_events(cls, inputs, source, output, fingerprint, workers, strict)
+        folder = source if inputs[0].name.endswith(cls.suffixes) else _unpack(cls, inputs, output)
+        known = _make_events(cls, folder, output, origin, workers, strict)
     if strict and known["problems"]:
         raise UserError("; ".join(known["problems"]))
     shutil.rmtree(output / stages.UNPACKING, ignore_errors=True)
-    cls(output, True, T, split_by, downsample=downsample, workers=workers)
+    make_frames(output)
     return Prepared(output, known["problems"])
 
 
-def _events_complete(known: dict, output: Path, frames: str) -> bool:
-    """Whether all events are there; they may be deleted once the wanted frames are made."""
-    events = output / cache.EVENTS
-    if "classes" not in known or not (events.is_dir() or (output / frames).is_dir()):
-        return False
-    return not events.is_dir() or len(cache.recordings_below(events)) >= known["recordings"]
-
-
-def _inputs(cls: type[EventFrames], source: Path) -> list[Path]:
+def _inputs(cls: type[Published], source: Path) -> list[Path]:
     """The raw recordings of `source`, or else the archives that hold them."""
     if source.is_file():
         return [source]
@@ -109,42 +99,49 @@ def _fingerprint(inputs: Iterable[Path], source: Path) -> str:
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
-def _convert_events(
-    cls: type[EventFrames],
-    inputs: list[Path],
-    source: Path,
-    output: Path,
-    fingerprint: str,
-    workers: int | None,
-    strict: bool,
+def _events_complete(known: dict, output: Path, frames: str) -> bool:
+    """Whether all events are there; they may be deleted once the wanted frames are made."""
+    events = output / cache.EVENTS
+    if "classes" not in known or not (events.is_dir() or (output / frames).is_dir()):
+        return False
+    return not events.is_dir() or len(cache.recordings_below(events)) >= known["recordings"]
+
+
+def _unpack(cls: type[Published], inputs: list[Path], output: Path) -> Path:
+    """The folder that archives were unpacked to."""
+    unpacked = output / stages.UNPACKING
+    for archive in inputs:
+        archives.extract(archive, unpacked / archive.name.partition(".")[0], suffixes=cls.suffixes)
+    stages.mark(output, stages.UNPACKED, [archive.name for archive in inputs])
+    return unpacked
+
+
+def _make_events(
+    cls: type[Published], folder: Path, output: Path, origin: dict, workers: int | None, strict: bool
 ) -> dict:
-    """Fill `events_np` and return the facts that go to `dataset.json`; its classes are written last."""
-    unpacked, events = output / stages.UNPACKING, output / cache.EVENTS
-    if not inputs[0].name.endswith(cls.suffixes):
-        for archive in inputs:
-            archives.extract(archive, unpacked / archive.name.partition(".")[0], suffixes=cls.suffixes)
-        stages.mark(output, stages.UNPACKED, [archive.name for archive in inputs])
-        source = unpacked
-    recordings = cls.recordings(source)
-    outputs = _outputs(cls, recordings, source)
-    published = cls.is_published_set(recordings)
+    """Fill `events_np` and return the facts that go to `dataset.json`, to `origin`; its classes are written last."""
+    recordings, events = cls.recordings(folder), output / cache.EVENTS
+    outputs = _outputs(cls, recordings, folder)
+    published = cls.is_published_set(one.path for one in recordings)
     problems = _problems(cls, outputs) if published else []
     if strict and problems:
         raise UserError("; ".join(problems))
-    known = {"dataset": cls.name, "source": fingerprint}
-    _write_facts(output, known)
+    cache.write_facts(output, origin)
     todo = [one for one in recordings if not all((events / name).exists() for name in one.outputs)]
-    cache.run(partial(cls.convert, events), todo, workers, "events")
-    known["classes"] = sorted({name.split("/")[-2] for name in outputs})
-    known["recordings"] = len(outputs)
-    known["sensor_size"] = _sensor_size(cls, events, outputs, workers, published)
-    known["problems"] = problems
+    cache.run(partial(_save_events, cls, events), todo, workers, "events")
+    foreign = cls.sensor_from_data and not published
+    known = origin | {
+        "classes": sorted({name.split("/")[-2] for name in outputs}),
+        "recordings": len(outputs),
+        "sensor_size": _largest_extent(events, outputs, workers) if foreign else list(cls.sensor_size),
+        "problems": problems,
+    }
     stages.mark(output, cache.EVENTS, outputs)
-    _write_facts(output, known)
+    cache.write_facts(output, known)
     return known
 
 
-def _outputs(cls: type[EventFrames], recordings: list[Recording], source: Path) -> list[str]:
+def _outputs(cls: type[Published], recordings: list[Recording], source: Path) -> list[str]:
     """What all recordings become, checked to be something and to be different."""
     outputs = [name for recording in recordings for name in recording.outputs]
     if not outputs:
@@ -155,7 +152,7 @@ def _outputs(cls: type[EventFrames], recordings: list[Recording], source: Path) 
     return outputs
 
 
-def _problems(cls: type[EventFrames], outputs: list[str]) -> list[str]:
+def _problems(cls: type[Published], outputs: list[str]) -> list[str]:
     found = cls.counts(outputs)
     return [
         f"{cls.name}: {key}: expected {count}, found {found.get(key, 0)}"
@@ -164,12 +161,13 @@ def _problems(cls: type[EventFrames], outputs: list[str]) -> list[str]:
     ]
 
 
-def _sensor_size(
-    cls: type[EventFrames], events: Path, outputs: list[str], workers: int | None, published: bool
-) -> list[int]:
-    """[H, W]: the data set's own, or for foreign ATIS recordings the largest coordinates + 1."""
-    if published or cls is not NCaltech101:
-        return list(cls.sensor_size)
+def _save_events(cls: type[Published], events: Path, recording: Recording) -> None:
+    for output, sample in zip(recording.outputs, cls.read(recording.path), strict=True):
+        cache.save_events(events / output, sample)
+
+
+def _largest_extent(events: Path, outputs: list[str], workers: int | None) -> list[int]:
+    """[H, W] that hold the events of all recordings."""
     sizes = cache.run(_extent, [events / name for name in outputs], workers, "sensor size")
     return [max(side) for side in zip(*sizes, strict=True)]
 
@@ -177,8 +175,3 @@ def _sensor_size(
 def _extent(path: Path) -> tuple[int, int]:
     recording = cache.load_events(path)
     return int(recording["y"].max(initial=0)) + 1, int(recording["x"].max(initial=0)) + 1
-
-
-def _write_facts(output: Path, known: dict) -> None:
-    with atomic_path(output / FACTS) as temporary:
-        temporary.write_text(json.dumps(known, indent=1) + "\n")

@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 
-from common.datasets.cifar10_dvs_mat import CIFAR10DVSMat
 from common.datasets.dvs_gait import DVSGait
-from common.datasets.dvs_gesture_hdf5 import DVSGestureHDF5
-from common.datasets.tiny_ma_snn import write_tiny_cifar10dvs, write_tiny_gait, write_tiny_gesture
+from common.tiny.events import write_tiny_gait
+from ma_snn.data.cifar10_dvs_mat import CIFAR10DVSMat, write_tiny_cifar10dvs
+from ma_snn.data.dvs_gesture_hdf5 import DVSGestureHDF5, write_tiny_gesture
 
 WRITERS = {
     "mat": (write_tiny_cifar10dvs, CIFAR10DVSMat, {"classes": 2, "per_class": 10}, (18, 2)),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.datasets.tiny_hardvs import FRAMES, SENSOR, render, write_tiny_hardvs
 from common.errors import UserError
+from sdt_v3.data.tiny_hardvs import FRAMES, SENSOR, render, write_tiny_hardvs
 
 SMALL = {"classes": 2, "per_class": 2, "test_per_class": 1}
 

@@ -5,18 +5,17 @@ They are written in the form their data set was published in, so that a tiny run
 
 import colorsys
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import zoom
-from sklearn.datasets import load_digits
 
-from common.datasets.tiny import write_once
 from common.errors import UserError
 from common.files import atomic_path
+from common.tiny.recordings import digits, write_once
 
 
 def write_tiny_images(name: str, folder: str | Path, *, per_class: int, test_per_class: int, seed: int = 0) -> Path:
@@ -60,41 +59,32 @@ def paint_digit(digit: np.ndarray, height: int, width: int, hue: float, rng: np.
     return np.rint(255 * (ink * colour + (1 - ink) * ground).clip(0, 1)).astype(np.uint8)
 
 
-def _digits(per_class: int, rng: np.random.Generator) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield (number, digit, its image `[8, 8]`), number by number, no image twice."""
-    images, labels = load_digits(return_X_y=True)
-    chosen = [rng.permutation(np.flatnonzero(labels == digit))[:per_class] for digit in range(10)]
-    for number in range(per_class):
-        for digit in range(10):
-            yield number, digit, images[chosen[digit][number]].reshape(8, 8)
-
-
 def _write_cifar10(folder: Path, per_class: int, test_per_class: int, rng: np.random.Generator) -> None:
     folder = folder / "cifar-10-batches-py"
-    pixels, digits = _cifar_images(per_class + test_per_class, rng)
-    train, test = np.split(np.arange(len(digits)), [10 * per_class])
+    pixels, labels = _cifar_images(per_class + test_per_class, rng)
+    train, test = np.split(np.arange(len(labels)), [10 * per_class])
     for number, part in enumerate(np.array_split(train, 5), start=1):
-        _write_batch(folder / f"data_batch_{number}", pixels, {"labels": digits}, part)
-    _write_batch(folder / "test_batch", pixels, {"labels": digits}, test)
+        _write_batch(folder / f"data_batch_{number}", pixels, {"labels": labels}, part)
+    _write_batch(folder / "test_batch", pixels, {"labels": labels}, test)
     _pickle(folder / "batches.meta", {"label_names": [f"digit{digit}" for digit in range(10)], "num_vis": 3072})
 
 
 def _write_cifar100(folder: Path, per_class: int, test_per_class: int, rng: np.random.Generator) -> None:
     folder = folder / "cifar-100-python"
-    pixels, digits = _cifar_images(per_class + test_per_class, rng)
-    labels = {"fine_labels": digits, "coarse_labels": digits // 5}
-    train, test = np.split(np.arange(len(digits)), [10 * per_class])
+    pixels, labels = _cifar_images(per_class + test_per_class, rng)
+    classes = {"fine_labels": labels, "coarse_labels": labels // 5}
+    train, test = np.split(np.arange(len(labels)), [10 * per_class])
     for name, part in (("train", train), ("test", test)):
-        _write_batch(folder / name, pixels, labels, part)
+        _write_batch(folder / name, pixels, classes, part)
     fine, coarse = [f"digit{digit}" for digit in range(10)], ["below_5", "from_5"]
     _pickle(folder / "meta", {"fine_label_names": fine, "coarse_label_names": coarse})
 
 
 def _cifar_images(per_class: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Pictures `[N, 32, 32, 3]` and their digits `[N]`."""
-    digits = list(_digits(per_class, rng))
-    pixels = np.stack([paint_digit(image, 32, 32, rng.uniform(), rng) for _, _, image in digits])
-    return pixels, np.array([digit for _, digit, _ in digits])
+    drawn = list(digits(10, per_class, rng))
+    pixels = np.stack([paint_digit(image, 32, 32, rng.uniform(), rng) for _, _, image in drawn])
+    return pixels, np.array([digit for digit, _, _ in drawn])
 
 
 def _write_batch(path: Path, pixels: np.ndarray, labels: dict[str, np.ndarray], part: np.ndarray) -> None:
@@ -113,7 +103,7 @@ def _pickle(path: Path, content: dict) -> None:
 
 
 def _write_imagenet(folder: Path, per_class: int, test_per_class: int, rng: np.random.Generator) -> None:
-    for number, digit, image in _digits(per_class + test_per_class, rng):
+    for digit, number, image in digits(10, per_class + test_per_class, rng):
         height, width = rng.integers(56, 81, 2)
         picture = Image.fromarray(paint_digit(image, height, width, rng.uniform(), rng))
         part = "train" if number < per_class else "val"

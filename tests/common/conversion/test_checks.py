@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.datasets import checks, stages
-from common.datasets.checks import Entry, Reading, View
-from common.datasets.split import save_split
+from common.conversion import checks, stages
+from common.conversion.checks import Reading
+from common.conversion.split import save_split
+from common.conversion.view import Entry, View
 from common.errors import UserError
 
 ROOT = Path("/data")

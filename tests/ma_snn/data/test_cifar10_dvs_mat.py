@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from common.datasets.cifar10_dvs_mat import CIFAR10DVSMat, read_aedat_as_matlab
 from common.errors import UserError
 from common.events.aedat import write_aedat2
 from common.events.event import EVENT
 from common.events.matlab import write_matlab
+from ma_snn.data.cifar10_dvs_mat import CIFAR10DVSMat, read_aedat_as_matlab
 from tests.common.datasets.recordings import walk
 
 

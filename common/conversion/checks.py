@@ -1,54 +1,21 @@
 """Is a data set on disk whole, readable, and divided without leaks?
 
-A data set is looked at in views: the same samples as events, as frames of T, ... Each view lists its samples and knows
-how to read one; everything here works on any of them.
+Each view of it lists its samples and knows how to read one; everything here works on any of them.
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from common.datasets import cache, stages
-from common.datasets.split import FILE, FIRST_FILE, Split, compare, read_split
+from common.conversion import cache, stages
+from common.conversion.split import FILE, FIRST_FILE, Split, compare, read_split
+from common.conversion.view import Entry, View
 from common.errors import UserError
-
-
-class Entry(NamedTuple):
-    """One sample of a data set on disk."""
-
-    part: str
-    """"train" or "test" ("val"); "" where nothing divides the samples yet."""
-    category: str
-    path: Path
-    recording: str = ""
-    """What it was cut from, the same word wherever it appears; "" if names do not tell recordings apart."""
-    index: int | None = None
-    """Its place, where samples have no files of their own."""
-
-
-@dataclass(frozen=True)
-class View:
-    """The samples of a data set in one form, and how to read one."""
-
-    stage: str
-    """Its name, and that of its done-marker."""
-    folder: Path
-    entries: list[Entry]
-    read: Callable[[Entry], np.ndarray]
-    """Events `[N]`, counts `[T, 2, H, W]` or a picture `[H, W, 3]` of uint8; raises UserError for a damaged file."""
-    uniform: bool = False
-    """Whether all samples have one shape."""
-
-    def name(self, entry: Entry) -> str:
-        """What to call a sample of this view."""
-        where = entry.path.relative_to(self.folder).as_posix()
-        return where if entry.index is None else f"{where}[{entry.index}]"
 
 
 class Reading(NamedTuple):

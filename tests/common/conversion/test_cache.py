@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from common.datasets import cache
+from common.conversion import cache
 from common.errors import UserError
 from common.events.event import EVENT
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from common.datasets.dvs_gesture_hdf5 import DVSGestureHDF5, convert, gestures
-from common.datasets.tiny import write_tiny
 from common.errors import UserError
 from common.events.aedat import read_aedat3, write_aedat3
 from common.events.hdf5 import read_hdf5
 from common.events.slicing import LABEL_HEADER, read_labels
+from common.tiny.events import write_tiny
+from ma_snn.data.dvs_gesture_hdf5 import DVSGestureHDF5, convert, gestures
 from tests.common.datasets.recordings import walk
 from tests.parity.harness import FOLDER
 from tests.parity.seeded import load_fixture
