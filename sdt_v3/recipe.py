@@ -61,6 +61,7 @@ def warmup_cosine(
     """
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
+    batches = max(batches, 1)  # `fit` says that there is none
     steps = math.ceil(batches / accumulate)
 
     def factor(step: int) -> float:

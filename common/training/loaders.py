@@ -35,9 +35,6 @@ def make_loader(
     There are at most as many `workers` as cores for each process. `pin_memory=None` pins when the device is CUDA.
     `sampler` replaces the shuffling of a training loader; it needs `set_epoch`, `seed` and `rank`, as a
     DistributedSampler has them.
-
-    Raises:
-        UserError: a training set that fills no batch.
     """
     common = {
         "batch_size": batch_size,
@@ -51,10 +48,7 @@ def make_loader(
         return DataLoader(dataset, sampler=range(process.rank, len(dataset), process.world_size), **common)
     if sampler is None:
         sampler = DistributedSampler(dataset, process.world_size, process.rank, seed=seed, drop_last=drop_last)
-    loader = DataLoader(dataset, sampler=sampler, drop_last=drop_last, generator=torch.Generator(), **common)
-    if not len(loader):
-        raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
-    return loader
+    return DataLoader(dataset, sampler=sampler, drop_last=drop_last, generator=torch.Generator(), **common)
 
 
 def make_shared_loader(

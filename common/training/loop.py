@@ -105,10 +105,12 @@ def fit(
     """Train `model` for `epochs` epochs and return one row of numbers per epoch (the table above has the arguments).
 
     Raises:
-        UserError: a folder or checkpoint that cannot be used, or a loss that is not finite.
+        UserError: no batch to train on, a folder or checkpoint that cannot be used, or a loss that is not finite.
         SystemExit: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
     """
     output_dir = make_folder(output_dir)
+    if not len(train_loader):
+        raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
     recipe = _Recipe(loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, on_step)
     if scaler is None:
         scaler = grad_scaler(amp, process)

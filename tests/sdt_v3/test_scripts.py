@@ -286,6 +286,7 @@ def test_distillation_without_a_teacher_is_refused():
         ("firing", (), "add --weights FILE"),
         ("base", ("--mixup", "1", "--batch_size", "3"), "give an even number"),
         ("large", ("--lr", "0"), "give a positive --lr"),
+        ("base", ("--batch_size", "64"), "smaller than one batch; lower --batch-size"),
         ("large", ("--batch_size", "0"), "--batch_size 0: must be at least 1"),
         ("large", ("--embed_dim", "8", "8"), "cannot be built"),
         ("pretrain", ("--input_size", "40"), "divisible by 16"),
