@@ -19,7 +19,7 @@ def frames_root(
 ) -> Path:
     """Where frames made with `settings` are: raw recordings are converted below the output folder first.
 
-    The recordings are those in `--data-path`; without it a set of the size `tiny` for `--tiny`, else those in `default`.
+    They are those in `--data-path`; without it a set of the size `tiny` for `--tiny`, else those in `default`.
     """
     source, folder = args.data_path or default, args.output_dir / "data"
     with main_first(process):
