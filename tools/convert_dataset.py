@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from common.conversion import checks, stages
+from common.conversion import stages
 from common.conversion.split import FILE, FIRST_FILE, first_split, load_split, read_split, save_split
 from common.conversion.view import View
 from common.datasets.card import DataSet
 from common.errors import UserError
 from common.events.frames import SPLITS
 from common.training import run
+from tools import data_checks as checks
 from tools import data_preview
 from tools.data_sets import data_sets
 

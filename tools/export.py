@@ -14,7 +14,7 @@ export  every classifier; the number of samples is left open. What is read back 
         and the file loads where this repository is not installed.
 nir     networks of convolutions, LIF neurons and pools: ma_snn_* without attention and with LIF, ms_resnet*, and
         sma_vgg8_* with --kwargs attention=False. Needs the extra `nir`: pip install "spiking-papers[nir]". How neurons
-        are written, and how a graph runs here, is told in common/nir; `common.nir.load_nir` reads the file back.
+        are written, and how a graph runs here, is told in tools/nir; `tools.nir.load_nir` reads the file back.
 """
 
 import argparse
@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.programs import export_program, save_program
 from common.training import load_weights, run
 from tools.networks import build
 from tools.papers import why_not_exported
+from tools.programs import export_program, save_program
 
 SUFFIXES = {"export": ".pt2", "nir": ".nir"}
 
@@ -87,10 +87,10 @@ def write_nir(model: nn.Module, shape: Sequence[int], path: Path) -> str:
     """Write an NIR graph and say how large it is.
 
     Raises:
-        UserError: the extra is not installed, or see `common.nir.to_nir`.
+        UserError: the extra is not installed, or see `tools.nir.to_nir`.
     """
     try:
-        from common.nir import load_nir, save_nir
+        from tools.nir import load_nir, save_nir
     except ImportError as error:
         raise UserError(f'NIR is not installed ({error}); run: pip install "spiking-papers[nir]"') from error
     save_nir(model, example(model, shape, 1), path)

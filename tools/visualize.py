@@ -27,7 +27,6 @@ from common.analysis.event_pictures import save_gif
 from common.analysis.figures import event_strip
 from common.analysis.gradcam import grad_cam, overlay
 from common.analysis.panels import Panel, draw_panels
-from common.analysis.rasters import neuron_activity, raster_panels, rate_panels, write_rates
 from common.analysis.samples import Reading, read_sample
 from common.errors import UserError
 from common.events.frames import SPLITS
@@ -35,6 +34,7 @@ from common.files import atomic_path
 from common.training import load_weights, run
 from tools.networks import build
 from tools.papers import papers
+from tools.rasters import neuron_activity, raster_panels, rate_panels, write_rates
 
 SMALLEST_PICTURE = 256
 """Pixels of the shorter side of a Grad-CAM picture; a smaller sample is enlarged."""

@@ -42,7 +42,7 @@ class DataSet:
     """Flags of its conversion in the papers' settings, after `--source` and `--output`."""
     terms: str = "see the authors' page"
     expected: Mapping[str, int] = field(default_factory=dict)
-    """Published numbers of samples, see `common.conversion.checks.compare_counts`."""
+    """Published numbers of samples, see `tools.data_checks.compare_counts`."""
     is_published: Callable[[Sequence[Entry]], bool] = lambda entries: False
     """Whether these samples are (part of) the published set, so that another number of them is a mistake."""
     class_names: tuple[str, ...] = ()

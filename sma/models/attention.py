@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from common.fourier import FourierConv2d
 from common.layers import TimeBatchNorm
 from common.neurons import LIFNode
+from sma.models.fourier import FourierConv2d
 
 
 class SpikingBranch(nn.Module):
@@ -57,7 +57,7 @@ class SMA(nn.Module):
         RCR, RTR: replacement ratios.
         azo_version: "parallel" copies from the values before any replacement, "loop" from already replaced ones.
         branch: class of the branches, called with (channels, kernel size, fourier=fourier).
-        fourier: whether large kernels may work in the Fourier domain, see `common.fourier`.
+        fourier: whether large kernels may work in the Fourier domain, see `sma.models.fourier`.
     """
 
     channel_conv = nn.Conv2d

@@ -45,7 +45,7 @@ class VGG8(nn.Module):
         AZO, azo_version: attention ZoneOut in training and which of the paper's two versions of it.
         lightweight: use SMA-L.
         width: multiplies every channel and hidden width; the paper's is 1.
-        fourier: whether SMA's large kernels may work in the Fourier domain, see `common.fourier`.
+        fourier: whether SMA's large kernels may work in the Fourier domain, see `sma.models.fourier`.
     """
 
     def __init__(

@@ -8,10 +8,10 @@ import torch
 
 from common.errors import UserError
 from common.kernels import use
-from common.programs import export_program
 from tests.tools.small_networks import SMALL_NETWORKS, lively
 from tools import export
 from tools.networks import build
+from tools.programs import export_program
 
 KWARGS = ["width=0.125", "T=2"]
 SMALL = ["ma_snn_dvsgestures", "--kwargs", *KWARGS, "--input-shape", "1", "2", "2", "32", "32"]
@@ -99,6 +99,6 @@ def test_nothing_is_written_when_the_program_gives_another_output(weights, tmp_p
 
 
 def test_nir_without_its_extra_names_the_command(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "common.nir", None)
+    monkeypatch.setitem(sys.modules, "tools.nir", None)
     with pytest.raises(UserError, match=r'pip install "spiking-papers\[nir\]"'):
         export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])

@@ -8,7 +8,7 @@
 | PyTorch loop, unfolded  | PyTorch loop | called at every step    | at every step    | as in training      |
 | spikingjelly's neurons  | spikingjelly | time folded into batch  | at every step    | as in training      |
 
-In ours, the large kernels of SMA work in the Fourier domain where that pays (`common.fourier`).
+In ours, the large kernels of SMA work in the Fourier domain where that pays (`sma.models.fourier`).
 
 The authors of SMA-VGG8 and Spikingformer use spikingjelly's neurons, those of GAC's CIFAR networks and SDT V3 a PyTorch
 loop, all with time folded into the batch; MS-ResNet's loop runs both neurons and convolutions step by step.
@@ -26,10 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.fourier import FourierConv2d
 from common.kernels import use
 from common.layers import TimeConv2d, TimeFolded, channels_last, fold_for_inference
 from common.neurons import ATan, LIFNode, Sigmoid
+from sma.models.fourier import FourierConv2d
 from tools.benchmarks import measure
 from tools.benchmarks.measure import Row, Setting, Variant
 from tools.papers import papers

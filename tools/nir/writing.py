@@ -19,7 +19,7 @@ from common.kernels import LIFParameters
 from common.kernels.operators import neuron as neuron_operator
 from common.layers import fold_for_inference
 from common.neurons import NEURONS
-from common.programs import export_program
+from tools.programs import export_program
 
 DT = 1.0
 METADATA = {"discretisation": "forward Euler, state 0 before the first step", "dt": DT}
@@ -267,7 +267,7 @@ def _inexpressible(p: LIFParameters) -> str:
 
 
 def lif_node(p: LIFParameters, shape: tuple[int, ...]) -> nir.LIF:
-    """NIR's neurons of one step of `shape`, see the table of `common.nir`."""
+    """NIR's neurons of one step of `shape`, see the table of `tools.nir`."""
     tau, r = (p.tau, 1.0) if p.charge == "leaky" else (1 / (1 - p.decay), 1 / (1 - p.decay))
     threshold = np.float32(p.threshold)
     level = threshold if p.strict else np.nextafter(threshold, np.float32(-np.inf))

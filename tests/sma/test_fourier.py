@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.fourier import FourierConv2d, correlation, tiling
 from common.layers import fold_for_inference
+from sma.models.fourier import FourierConv2d, correlation, tiling
 
 SIZES = [(1, 1), (5, 8), (24, 24), (33, 31), (70, 40)]
 
@@ -56,7 +56,7 @@ def test_float32_is_as_exact_as_the_convolution(layer):
 def test_the_layer_chooses_it_and_can_be_told_not_to(layer, monkeypatch):
     conv, x = layer
     calls = []
-    monkeypatch.setattr("common.fourier.correlation", lambda *args: calls.append(1) or correlation(*args))
+    monkeypatch.setattr("sma.models.fourier.correlation", lambda *args: calls.append(1) or correlation(*args))
     conv(x)
     conv.fourier = False
     conv(x)
@@ -94,7 +94,7 @@ def test_a_folded_network_transforms_its_weights_once(layer, monkeypatch):
     folded = fold_for_inference(nn.Sequential(conv, nn.BatchNorm2d(80)))
     with torch.no_grad():
         first = folded(x)
-        monkeypatch.setattr("common.fourier.weight_spectrum", None)
+        monkeypatch.setattr("sma.models.fourier.weight_spectrum", None)
         assert torch.equal(folded(x), first)
         assert torch.equal(copy.deepcopy(folded)(x), first)
 

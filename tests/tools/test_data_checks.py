@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.conversion import checks, stages
-from common.conversion.checks import Reading
+from common.conversion import stages
 from common.conversion.split import save_split
 from common.conversion.view import Entry, View
 from common.errors import UserError
+from tools import data_checks as checks
+from tools.data_checks import Reading
 
 ROOT = Path("/data")
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from common.analysis.panels import SPACE
-from common.analysis.rasters import neuron_activity, raster_panels, rate_panels, write_rates
 from common.neurons import IntegerLIF, LIFNode, ThresholdResetLIFNode
+from tools.rasters import neuron_activity, raster_panels, rate_panels, write_rates
 
 
 class Twice(nn.Module):
