@@ -33,5 +33,3 @@ PAPER = Paper(
     attention_readers="gac.attention_readers:READERS",
     unexportable="gac.models.cifar:unexportable",
 )
-
-__all__ = ["PAPER", "models"]

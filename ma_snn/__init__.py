@@ -37,5 +37,3 @@ PAPER = Paper(
     attention_readers="ma_snn.attention_readers:READERS",
     data_sets=("ma_snn.data.dvs_gesture_hdf5:CARD", "ma_snn.data.cifar10_dvs_mat:CARD"),
 )
-
-__all__ = ["PAPER", "models"]

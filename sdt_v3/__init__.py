@@ -42,5 +42,3 @@ PAPER = Paper(
     data_sets=("sdt_v3.data.hardvs:CARD",),
     settings_of="sdt_v3.models.checkpoint:settings_of",
 )
-
-__all__ = ["PAPER", "models"]

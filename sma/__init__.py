@@ -35,5 +35,3 @@ PAPER = Paper(
     energy=Formula(source="no code; as ma_snn"),
     attention_readers="sma.attention_readers:READERS",
 )
-
-__all__ = ["PAPER", "models"]

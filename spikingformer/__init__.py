@@ -30,5 +30,3 @@ PAPER = Paper(
     ),
     energy=Formula(kinds=("conv", "linear", "attention"), source="code; BN is folded, pools and neurons are free"),
 )
-
-__all__ = ["PAPER", "models"]

@@ -3,5 +3,3 @@
 from common.kernels.dispatch import integer_if, multi_step_lif, use
 from common.kernels.memory import retain_memory
 from common.kernels.parameters import IntegerParameters, LIFParameters
-
-__all__ = ["IntegerParameters", "LIFParameters", "integer_if", "multi_step_lif", "retain_memory", "use"]

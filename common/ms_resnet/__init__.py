@@ -8,5 +8,3 @@ NETWORKS = Networks(
     families=(Family("ms_resnet*", "ms_resnet18", {"width": 8, "T": 2, "num_classes": 5, "blocks": (1, 1, 1, 1)}),),
 )
 """The plain networks, which belong to no paper's folder."""
-
-__all__ = ["NETWORKS", "PUBLISHED", "Design", "MSResNet", "basic_block"]

@@ -7,18 +7,3 @@ from common.neurons.lif import DecayLIFNode, LIFNode, MSLIFNode
 
 NEURONS = (DecayLIFNode, IntegerLIF, LIFNode, ThresholdResetLIFNode)
 """Every neuron class, for hooks that look for spikes."""
-
-__all__ = [
-    "NEURONS",
-    "ATan",
-    "DecayLIFNode",
-    "IntegerLIF",
-    "LIAFNode",
-    "LIFNode",
-    "MSLIFNode",
-    "Rectangle",
-    "Sigmoid",
-    "Surrogate",
-    "ThresholdResetLIFNode",
-    "Triangle",
-]

@@ -2,5 +2,3 @@
 
 from common import ms_resnet
 from gac.models import cifar, imagenet
-
-__all__ = ["cifar", "imagenet", "ms_resnet"]

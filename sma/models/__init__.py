@@ -1,5 +1,3 @@
 """Networks of the SMA paper; importing this registers them with timm."""
 
 from sma.models import ms_resnet, vgg8
-
-__all__ = ["ms_resnet", "vgg8"]

@@ -1,5 +1,3 @@
 """Networks of the Spikingformer and CML papers; importing this registers them with timm."""
 
 from spikingformer.models import cml_spikformer, spikingformer
-
-__all__ = ["cml_spikformer", "spikingformer"]

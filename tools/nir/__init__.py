@@ -24,5 +24,3 @@ of two layers is a Scale by 1, max-pooling of spikes is a SumPool2d and a Thresh
 
 from tools.nir.reading import load_nir
 from tools.nir.writing import save_nir, to_nir
-
-__all__ = ["load_nir", "save_nir", "to_nir"]
