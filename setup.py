@@ -35,6 +35,16 @@ setup(
             optional=True,  # without a compiler the install succeeds and the PyTorch reference runs
         ),
         Extension(
+            "common.kernels._spikes",
+            sources=["common/kernels/cpp/spikes.cpp"],
+            depends=[f"common/kernels/cpp/{name}.h" for name in ("spikes", "spike_forward", "spike_gradient")],
+            define_macros=made_from("common/kernels/cpp"),
+            language="c++",
+            extra_compile_args=FLAGS,
+            extra_link_args=["-fopenmp"],
+            optional=True,  # without a compiler convolutions are dense
+        ),
+        Extension(
             "common.events._events",
             sources=["common/events/cpp/events.cpp"],
             define_macros=made_from("common/events/cpp"),

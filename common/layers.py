@@ -8,6 +8,53 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
+from common.kernels import spike_conv
+
+
+class _SkipsZeros:
+    """What `SpikeConv2d` and `SpikeConv1d` have in common."""
+
+    packed: Tensor | None = None
+
+    def freeze(self) -> None:
+        """Pack the weight, which must not change any more, once for all; `fold_for_inference` calls this."""
+        if self._plain() and not spike_conv.refusal() and self.weight.dtype == torch.float32:
+            self.packed = spike_conv.pack(self._planes(self.weight), self.stride[-1], self.padding[-1])
+
+    def _plain(self) -> bool:
+        """Whether the kernels know such convolutions."""
+        uniform = len({*self.stride}) == len({*self.padding}) == 1 and not isinstance(self.padding, str)
+        return uniform and self.groups == 1 and {*self.dilation} == {1} and self.padding_mode == "zeros"
+
+
+class SpikeConv2d(_SkipsZeros, nn.Conv2d):
+    """`nn.Conv2d` that skips the zeros of its input where that pays, equal up to rounding: `kernels.spike_conv`."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.ndim != 4 or not self._plain():
+            return super()._conv_forward(x, weight, bias)
+        return spike_conv.conv2d(x, weight, bias, self.stride[0], self.padding[0], self.packed)
+
+    def _planes(self, x: Tensor) -> Tensor:
+        return x
+
+
+class SpikeConv1d(_SkipsZeros, nn.Conv1d):
+    """`nn.Conv1d` that skips zeros as `SpikeConv2d` does, for kernels of one step."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if x.ndim != 3 or not self._plain():
+            return super()._conv_forward(x, weight, bias)
+        planes = self._planes(x), self._planes(weight)
+        return spike_conv.conv2d(*planes, bias, self.stride[0], self.padding[0], self.packed).squeeze(2)
+
+    def _plain(self) -> bool:
+        return super()._plain() and (self.kernel_size, self.stride, self.padding) == ((1,), (1,), (0,))
+
+    def _planes(self, x: Tensor) -> Tensor:
+        """`[N, C, L]` as `[N, C, 1, L]`."""
+        return x.unsqueeze(2)
+
 
 class TimeFolded(nn.Sequential):
     """Applies its children to `[T, B, ...]` as to one batch `[T*B, ...]`: T calls of a layer become one."""
@@ -16,7 +63,7 @@ class TimeFolded(nn.Sequential):
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class TimeConv2d(nn.Conv2d):
+class TimeConv2d(SpikeConv2d):
     """2-D convolution of each step of `[T, B, C, H, W]`, with time folded into the batch.
 
     The result has the precision of the weight: as in MS-ResNet, autocast makes only the products 16 bit, and the batch

@@ -48,6 +48,32 @@ def wanted() -> str:
     return name
 
 
+CONVOLUTIONS = ("auto", "dense", "spike")
+_forced_convolution: ContextVar[str | None] = ContextVar("forced_convolution", default=None)
+
+
+@contextmanager
+def use_convolution(name: str) -> Iterator[None]:
+    """Within a `with` block convolve "dense", or skip zeros wherever possible ("spike") or where it pays ("auto")."""
+    token = _forced_convolution.set(name)
+    try:
+        yield
+    finally:
+        _forced_convolution.reset(token)
+
+
+def convolution_wanted() -> str:
+    """What `use_convolution` or SNN_CONV asks for, "auto" where none does.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    name = _forced_convolution.get() or os.environ.get("SNN_CONV", "auto")
+    if name not in CONVOLUTIONS:
+        raise UserError(f"unknown kind of convolution {name!r} (SNN_CONV); choose one of {', '.join(CONVOLUTIONS)}")
+    return name
+
+
 @torch.compiler.assume_constant_result
 def choose(device_type: str, dtype: torch.dtype) -> str:
     """Name of the backend for such tensors: the wanted one, else the first of `REFUSALS` that does not refuse.

@@ -1,6 +1,7 @@
 """Memory of large outputs: a page touched for the first time costs more than the neuron that is computed in it."""
 
 import ctypes
+import math
 import mmap
 import os
 import weakref
@@ -31,14 +32,24 @@ class OutputPool:
 
     def empty_like(self, x: Tensor) -> Tensor:
         """An uninitialised tensor with the shape, dtype and memory order of the dense tensor `x`."""
-        count = x.numel() * x.element_size()
-        if count < _LARGE or not hasattr(mmap, "MAP_PRIVATE"):
+        if not self._serves(x.nbytes):
             return torch.empty_like(x)
+        strides = torch.empty_like(x, device="meta").stride()
+        return self._bytes(x.nbytes).view(x.dtype).as_strided(x.shape, strides)
+
+    def empty(self, *shape: int) -> Tensor:
+        """An uninitialised contiguous float32 tensor."""
+        count = 4 * math.prod(shape)
+        return self._bytes(count).view(torch.float32).view(shape) if self._serves(count) else torch.empty(shape)
+
+    def _serves(self, count: int) -> bool:
+        return count >= _LARGE and hasattr(mmap, "MAP_PRIVATE")
+
+    def _bytes(self, count: int) -> Tensor:
         memory = self._take(-(-count // _HUGE_PAGE) * _HUGE_PAGE)
         numbers = np.frombuffer(memory, dtype=np.uint8, count=count)
         weakref.finalize(numbers, self._give_back, memory).atexit = False
-        strides = torch.empty_like(x, device="meta").stride()
-        return torch.from_numpy(numbers).view(x.dtype).as_strided(x.shape, strides)
+        return torch.from_numpy(numbers)
 
     def _take(self, size: int) -> mmap.mmap:
         for memory in reversed(self.idle.copy()):

@@ -4,6 +4,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from common.layers import SpikeConv2d
+
 
 class ConvAttLIF(nn.Module):
     """neuron(attention(pool(BN(conv3x3(x))))): `[B, T, in_chans, H, W]` to `[B, T, channels, H/pool, W/pool]`.
@@ -13,7 +15,7 @@ class ConvAttLIF(nn.Module):
 
     def __init__(self, in_chans: int, channels: int, pool: int, attention: nn.Module | None, neuron: nn.Module):
         super().__init__()
-        self.conv2d = nn.Conv2d(in_chans, channels, 3, padding=1)
+        self.conv2d = SpikeConv2d(in_chans, channels, 3, padding=1)
         self.BNLayer = nn.BatchNorm2d(channels)
         self.pool = nn.AvgPool2d(pool) if pool > 1 else nn.Identity()
         self.attention = attention or nn.Identity()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from common.layers import SpikingAttention
+from common.layers import SpikeConv1d, SpikeConv2d, SpikingAttention
 
 Neuron = Callable[[], nn.Module]
 """Makes one neuron."""
@@ -50,7 +50,7 @@ class Downsample(nn.Module):
 
     def __init__(self, in_chans: int, channels: int, kernel_size: int, stride: int, neuron: Neuron = nn.Identity):
         super().__init__()
-        self.encode_conv = nn.Conv2d(in_chans, channels, kernel_size, stride, padding=kernel_size // 2)
+        self.encode_conv = SpikeConv2d(in_chans, channels, kernel_size, stride, padding=kernel_size // 2)
         self.encode_bn = nn.BatchNorm2d(channels)
         self.encode_spike = neuron()
 
@@ -82,9 +82,9 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.Conv = SepConv(dim, 7, neuron)
         self.spike1, self.spike2 = neuron(), neuron()
-        self.conv1 = nn.Conv2d(dim, 4 * dim, 3, padding=1, bias=False)
+        self.conv1 = SpikeConv2d(dim, 4 * dim, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(4 * dim)
-        self.conv2 = nn.Conv2d(4 * dim, dim, 3, padding=1, bias=False)
+        self.conv2 = SpikeConv2d(4 * dim, dim, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,8 +142,8 @@ class MLP(nn.Module):
     def __init__(self, dim: int, neuron: Neuron):
         super().__init__()
         self.fc1_spike, self.fc2_spike = neuron(), neuron()
-        self.fc1_conv, self.fc1_bn = nn.Conv1d(dim, 4 * dim, 1), nn.BatchNorm1d(4 * dim)
-        self.fc2_conv, self.fc2_bn = nn.Conv1d(4 * dim, dim, 1), nn.BatchNorm1d(dim)
+        self.fc1_conv, self.fc1_bn = SpikeConv1d(dim, 4 * dim, 1), nn.BatchNorm1d(4 * dim)
+        self.fc2_conv, self.fc2_bn = SpikeConv1d(4 * dim, dim, 1), nn.BatchNorm1d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.fc1_bn(self.fc1_conv(self.fc1_spike(x.flatten(2))))
@@ -173,4 +173,4 @@ class Block(nn.Module):
 
 def conv1x1(in_chans: int, channels: int) -> nn.Sequential:
     """1x1 convolution without bias, then BN, of `[B, in_chans, H, W]`."""
-    return nn.Sequential(nn.Conv2d(in_chans, channels, 1, bias=False), nn.BatchNorm2d(channels))
+    return nn.Sequential(SpikeConv2d(in_chans, channels, 1, bias=False), nn.BatchNorm2d(channels))

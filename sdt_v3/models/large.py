@@ -12,6 +12,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from common.layers import SpikeConv2d
 from common.layout import Layout
 from common.registry import register
 from sdt_v3.models.blocks import (
@@ -47,7 +48,7 @@ class ConvBlock(nn.Module):
 
 def conv3x3(in_chans: int, channels: int) -> nn.Sequential:
     """3x3 convolution with bias that keeps the size, then BN."""
-    return nn.Sequential(nn.Conv2d(in_chans, channels, 3, padding=1), nn.BatchNorm2d(channels))
+    return nn.Sequential(SpikeConv2d(in_chans, channels, 3, padding=1), nn.BatchNorm2d(channels))
 
 
 def projection(in_chans: int, channels: int) -> nn.Sequential:

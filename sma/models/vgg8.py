@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from common.layers import TimeFolded, TimeSharedDropout
+from common.layers import SpikeConv2d, TimeFolded, TimeSharedDropout
 from common.layout import Layout
 from common.neurons import LIFNode
 from common.registry import register
@@ -96,9 +96,9 @@ class VGG8(nn.Module):
         return self.others(x)
 
 
-def conv3x3(in_chans: int, channels: int) -> nn.Conv2d:
+def conv3x3(in_chans: int, channels: int) -> SpikeConv2d:
     """3x3 convolution with bias that keeps the size."""
-    return nn.Conv2d(in_chans, channels, 3, padding=1)
+    return SpikeConv2d(in_chans, channels, 3, padding=1)
 
 
 def plain_block(in_chans: int, channels: int, bn_beside_conv: bool = False) -> nn.Sequential:

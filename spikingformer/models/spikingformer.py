@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from common.layers import SpikingAttention
+from common.layers import SpikeConv1d, SpikeConv2d, SpikingAttention
 from spikingformer.models.transformer import (
     ATTENTION_THRESHOLD,
     Block,
@@ -108,18 +108,18 @@ class MLP(nn.Module):
     def __init__(self, dim: int, hidden: int, tau: float):
         super().__init__()
         self.mlp1_lif = SpikingNeuron(tau)
-        self.mlp1_conv, self.mlp1_bn = nn.Conv2d(dim, hidden, 1), nn.BatchNorm2d(hidden)
+        self.mlp1_conv, self.mlp1_bn = SpikeConv2d(dim, hidden, 1), nn.BatchNorm2d(hidden)
         self.mlp2_lif = SpikingNeuron(tau)
-        self.mlp2_conv, self.mlp2_bn = nn.Conv2d(hidden, dim, 1), nn.BatchNorm2d(dim)
+        self.mlp2_conv, self.mlp2_bn = SpikeConv2d(hidden, dim, 1), nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = fold_time(self.mlp1_lif(x), self.mlp1_conv, self.mlp1_bn)
         return fold_time(self.mlp2_lif(hidden), self.mlp2_conv, self.mlp2_bn)
 
 
-def conv1(channels: int, bias: bool = False) -> nn.Conv1d:
+def conv1(channels: int, bias: bool = False) -> SpikeConv1d:
     """Pointwise convolution of tokens `[B, C, N]`."""
-    return nn.Conv1d(channels, channels, 1, bias=bias)
+    return SpikeConv1d(channels, channels, 1, bias=bias)
 
 
 def spikingformer(

@@ -7,7 +7,7 @@ from typing import Any
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from common.layers import TimeFolded, stem_of_static_image
+from common.layers import SpikeConv2d, TimeFolded, stem_of_static_image
 from common.layout import Layout
 from common.neurons import LIFNode, Sigmoid
 from common.registry import register
@@ -26,9 +26,9 @@ def fold_time(x: Tensor, *layers: nn.Module) -> Tensor:
     return folded.unflatten(0, x.shape[:2])
 
 
-def conv3x3(in_chans: int, channels: int) -> nn.Conv2d:
+def conv3x3(in_chans: int, channels: int) -> SpikeConv2d:
     """3x3 convolution without bias that keeps the size."""
-    return nn.Conv2d(in_chans, channels, 3, padding=1, bias=False)
+    return SpikeConv2d(in_chans, channels, 3, padding=1, bias=False)
 
 
 def halve() -> nn.MaxPool2d:

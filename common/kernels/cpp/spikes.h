@@ -1,0 +1,257 @@
+// What is not zero in an input, as bits and as lists; see spikes.cpp.
+
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int VECTOR_BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int VECTOR_BYTES = 32;
+#else
+constexpr int VECTOR_BYTES = 16;
+#endif
+constexpr int LANES = VECTOR_BYTES / 4;
+constexpr int WINDOW_WEIGHTS = 40 << 10;           // bytes of weights that stay in the first cache
+constexpr int GATHER_WEIGHTS = 192 << 10;          // and in the second
+constexpr int GRADIENT_BYTES = 32 << 10;           // of a tile of the output gradient
+constexpr int TILE_PIXELS = 1024;
+
+typedef float V __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint8_t B8 __attribute__((vector_size(8)));
+typedef uint32_t U8 __attribute__((vector_size(32), aligned(4)));
+#define INLINE inline __attribute__((always_inline))
+
+static INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
+static INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
+
+struct Table {  // the positions of the bits of each byte, and how many they are
+  B8 position[256];
+  uint8_t count[256];
+  Table() {
+    for (int byte = 0; byte < 256; ++byte) {
+      int k = 0;
+      for (int bit = 0; bit < 8; ++bit)
+        if (byte >> bit & 1) position[byte][k++] = bit;
+      count[byte] = k;
+      while (k < 8) position[byte][k++] = 0;
+    }
+  }
+};
+static const Table table;
+
+class Scratch {  // grows, is kept by its thread
+ public:
+  ~Scratch() { free(memory); }
+  template <class T>
+  T* get(size_t count) {
+    const size_t needed = (count * sizeof(T) + 512 + 4095) / 4096 * 4096;
+    if (needed > size) {
+      free(memory);
+      size = needed + needed / 4 / 4096 * 4096;
+      memory = aligned_alloc(4096, size);
+    }
+    return static_cast<T*>(memory);
+  }
+
+ private:
+  void* memory = nullptr;
+  size_t size = 0;
+};
+
+struct Shape {
+  int64_t N, C, H, W, O, KH, KW, S, P, threads;
+  int OH() const { return (H + 2 * P - KH) / S + 1; }
+  int OW() const { return (W + 2 * P - KW) / S + 1; }
+  int row_bytes() const { return (W + 7) / 8; }
+  int taps() const { return KH * KW; }
+  bool window() const { return KH == 3 && KW == 3 && S == 1 && P == 1; }
+  bool pointwise() const { return taps() == 1 && S == 1 && P == 0; }
+  int block() const {  // output channels that are summed at a time
+    if (window()) return LANES;
+    int vectors = 8;
+    while (vectors > 1 && vectors * LANES >= O + vectors * LANES / 2) vectors /= 2;
+    return vectors * LANES;
+  }
+  int inputs() const {  // input channels whose weights are in the cache at a time, whole bytes of bits
+    const int room = (window() ? WINDOW_WEIGHTS : GATHER_WEIGHTS) / (taps() * block() * 4) / 8 * 8;
+    return std::min<int>(std::max(room, 8), (C + 7) / 8 * 8);
+  }
+  int output_blocks() const { return (O + block() - 1) / block(); }
+  size_t image_bits() const { return static_cast<size_t>(C) * H * row_bytes(); }
+};
+
+// ---------------------------------------------------------------------------------------------------------------- bits
+
+struct Found {
+  int64_t nonzero = 0;
+  bool others = false;  // than 0 and 1
+};
+
+static INLINE void row_bits(const float* x, int W, uint8_t* bits, Found& found) {
+  int p = 0;
+#if defined(__AVX512F__)
+  for (; p < W; p += 16) {
+    const int n = std::min(16, W - p);
+    const __mmask16 there = n == 16 ? 0xffff : (1 << n) - 1;
+    const __m512 v = _mm512_maskz_loadu_ps(there, x + p);
+    const __mmask16 set = _mm512_mask_cmp_ps_mask(there, v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    found.others |= _mm512_mask_cmp_ps_mask(set, v, _mm512_set1_ps(1.f), _CMP_NEQ_UQ) != 0;
+    found.nonzero += __builtin_popcount(set);
+    bits[p / 8] = set;
+    if (n > 8) bits[p / 8 + 1] = set >> 8;
+  }
+#else
+#if defined(__AVX2__)
+  for (; p + 8 <= W; p += 8) {
+    const __m256 v = _mm256_loadu_ps(x + p);
+    const int set = _mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+    found.others |= (set & _mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_set1_ps(1.f), _CMP_NEQ_UQ))) != 0;
+    found.nonzero += __builtin_popcount(set);
+    bits[p / 8] = set;
+  }
+#endif
+  for (; p < W; p += 8) {
+    int set = 0;
+    for (int i = 0; i < std::min(8, W - p); ++i) {
+      set |= (x[p + i] != 0.f) << i;
+      found.others |= x[p + i] != 0.f && x[p + i] != 1.f;
+    }
+    found.nonzero += __builtin_popcount(set);
+    bits[p / 8] = set;
+  }
+#endif
+}
+
+// How many of up to 4096 numbers, runs of 64 spread over x, are not 0.
+extern "C" int spike_sample(const float* x, int64_t count) {
+  const int64_t runs = std::min<int64_t>(64, (count + 63) / 64);
+  int nonzero = 0;
+  for (int64_t run = 0; run < runs; ++run) {
+    const int64_t first = runs * 64 >= count ? run * 64 : count / runs * run;
+    for (int64_t i = first; i < std::min(first + 64, count); ++i) nonzero += x[i] != 0.f;
+  }
+  return nonzero;
+}
+
+extern "C" int64_t spike_bits_size(const Shape* s) { return s->N * s->image_bits(); }
+
+// Bits [N, C, H, row bytes] of x [N, C, H, W]; found: how many are not 0, and whether any of those is not 1.
+extern "C" void spike_bits(const float* x, uint8_t* bits, int64_t* found, const Shape* shape) {
+  const Shape s = *shape;
+  int64_t nonzero = 0;
+  bool others = false;
+#pragma omp parallel for num_threads(s.threads) reduction(+ : nonzero) reduction(|| : others)
+  for (int64_t plane = 0; plane < s.N * s.C; ++plane) {
+    Found f;
+    for (int y = 0; y < s.H; ++y)
+      row_bits(x + (plane * s.H + y) * s.W, s.W, bits + (plane * s.H + y) * s.row_bytes(), f);
+    nonzero += f.nonzero;
+    others = others || f.others;
+  }
+  found[0] = nonzero;
+  found[1] = others;
+}
+
+// Bits [pixel of a padded row][channel / 8] of one image from [C, H, row bytes]: 8 x 8 bits are transposed at a time.
+static void bits_by_pixel(const uint8_t* bits, const Shape& s, uint8_t* by_pixel) {
+  const int bytes = s.H * s.row_bytes(), groups = (s.C + 7) / 8;
+  for (int g = 0; g < groups; ++g) {
+    const int channels = std::min<int>(8, s.C - g * 8);
+    const uint8_t* b = bits + static_cast<size_t>(g) * 8 * bytes;
+    for (int k = 0; k < bytes; ++k) {
+      uint64_t v = 0, t;
+      for (int i = 0; i < channels; ++i) v |= static_cast<uint64_t>(b[static_cast<size_t>(i) * bytes + k]) << 8 * i;
+      t = (v ^ (v >> 7)) & 0x00AA00AA00AA00AAull, v ^= t ^ (t << 7);
+      t = (v ^ (v >> 14)) & 0x0000CCCC0000CCCCull, v ^= t ^ (t << 14);
+      t = (v ^ (v >> 28)) & 0x00000000F0F0F0F0ull, v ^= t ^ (t << 28);
+      uint8_t* m = by_pixel + static_cast<size_t>(k) * 8 * groups + g;
+      for (int i = 0; i < 8; ++i) m[static_cast<size_t>(i) * groups] = v >> 8 * i;
+    }
+  }
+}
+
+// Append (bit + first) * scale for every bit of a byte; up to 8 numbers are written, the count is returned.
+static INLINE int expand(uint8_t byte, uint32_t first, uint32_t scale, uint32_t* list) {
+  *reinterpret_cast<U8*>(list) = (__builtin_convertvector(table.position[byte], U8) + first) * scale;
+  return table.count[byte];
+}
+
+// -------------------------------------------------------------------------------------------------------- transposition
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+static INLINE void transpose8(__m256 r[8]) {
+  const __m256 a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+  const __m256 c = _mm256_unpacklo_ps(r[2], r[3]), d = _mm256_unpackhi_ps(r[2], r[3]);
+  const __m256 e = _mm256_unpacklo_ps(r[4], r[5]), f = _mm256_unpackhi_ps(r[4], r[5]);
+  const __m256 g = _mm256_unpacklo_ps(r[6], r[7]), h = _mm256_unpackhi_ps(r[6], r[7]);
+  const __m256 p = _mm256_shuffle_ps(a, c, 0x44), q = _mm256_shuffle_ps(a, c, 0xEE);
+  const __m256 u = _mm256_shuffle_ps(b, d, 0x44), v = _mm256_shuffle_ps(b, d, 0xEE);
+  const __m256 w = _mm256_shuffle_ps(e, g, 0x44), x = _mm256_shuffle_ps(e, g, 0xEE);
+  const __m256 y = _mm256_shuffle_ps(f, h, 0x44), z = _mm256_shuffle_ps(f, h, 0xEE);
+  r[0] = _mm256_permute2f128_ps(p, w, 0x20), r[1] = _mm256_permute2f128_ps(q, x, 0x20);
+  r[2] = _mm256_permute2f128_ps(u, y, 0x20), r[3] = _mm256_permute2f128_ps(v, z, 0x20);
+  r[4] = _mm256_permute2f128_ps(p, w, 0x31), r[5] = _mm256_permute2f128_ps(q, x, 0x31);
+  r[6] = _mm256_permute2f128_ps(u, y, 0x31), r[7] = _mm256_permute2f128_ps(v, z, 0x31);
+}
+#endif
+
+// Planes of y from sums [pixel][block] of consecutive pixels.
+static void to_planes(const float* sums, int pixels, int block, float* y, size_t plane, int outputs, const float* bias) {
+  int p = 0;
+#if defined(__AVX2__) || defined(__AVX512F__)
+  for (; p + 8 <= pixels; p += 8)
+    for (int o = 0; o < outputs; o += 8) {
+      __m256 r[8];
+      for (int i = 0; i < 8; ++i) r[i] = _mm256_load_ps(sums + static_cast<size_t>(p + i) * block + o);
+      transpose8(r);
+      for (int i = 0; i < std::min(8, outputs - o); ++i)
+        _mm256_storeu_ps(y + (o + i) * plane + p, bias ? _mm256_add_ps(r[i], _mm256_set1_ps(bias[o + i])) : r[i]);
+    }
+#endif
+  for (; p < pixels; ++p)
+    for (int o = 0; o < outputs; ++o) y[o * plane + p] = sums[static_cast<size_t>(p) * block + o] + (bias ? bias[o] : 0.f);
+}
+
+// The other way: numbers [count][block] from `outputs` planes, 0 for outputs that there are not; false if one is not finite.
+static bool from_planes(const float* planes, size_t plane, int count, int outputs, int block, float* d) {
+  float zero = 0.f;
+  for (int o0 = 0; o0 < block; o0 += std::min(8, block)) {
+    const float* from = planes + o0 * plane;
+    const int n = std::max(0, std::min(8, outputs - o0));
+    int p = 0;
+#if defined(__AVX2__) || defined(__AVX512F__)
+    __m256 sum = _mm256_setzero_ps();
+    for (; n == 8 && p + 8 <= count; p += 8) {
+      __m256 r[8];
+      for (int i = 0; i < 8; ++i) {
+        r[i] = _mm256_loadu_ps(from + i * plane + p);
+        sum = _mm256_add_ps(sum, _mm256_mul_ps(r[i], _mm256_setzero_ps()));
+      }
+      transpose8(r);
+      for (int i = 0; i < 8; ++i) _mm256_store_ps(d + static_cast<size_t>(p + i) * block + o0, r[i]);
+    }
+    alignas(32) float lanes[8];
+    _mm256_store_ps(lanes, sum);
+    for (float lane : lanes) zero += lane;
+#endif
+    for (; p < count; ++p)
+      for (int i = 0; i < std::min(8, block); ++i) {
+        const float number = i < n ? from[i * plane + p] : 0.f;
+        d[static_cast<size_t>(p) * block + o0 + i] = number;
+        zero += 0.f * number;
+      }
+  }
+  return zero == 0.f;
+}

@@ -1,0 +1,196 @@
+"""Convolutions that skip zeros equal dense ones in float64 up to rounding, and run only where they should."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from common.kernels import spike_conv, use_convolution
+from common.layers import SpikeConv1d, SpikeConv2d, TimeConv2d, fold_for_inference
+
+pytestmark = pytest.mark.skipif(bool(spike_conv.refusal()), reason=f"zeros are not skipped: {spike_conv.refusal()}")
+
+
+def spikes(*shape, density=0.1, largest=1, seed=0):
+    """Integers from 0 to `largest` over `largest`, so many of them not 0."""
+    generator = torch.Generator().manual_seed(seed)
+    there = torch.rand(shape, generator=generator) < density
+    return there * torch.randint(1, largest + 1, shape, generator=generator) / largest
+
+
+def close(actual, expected, tolerance):
+    assert actual.shape == expected.shape
+    scale = float(expected.detach().abs().max()) if expected.numel() else 0.0
+    assert torch.allclose(actual.double(), expected, rtol=0, atol=tolerance * scale + 1e-12)
+
+
+def results(x, weight, bias, stride, padding, gradient=None):
+    """Output and the three gradients; those of the input and the bias too."""
+    leaves = [tensor.detach().requires_grad_() for tensor in (x, weight, bias)]
+    y = spike_conv.conv2d(*leaves, stride, padding)
+    return y, *torch.autograd.grad(y, leaves, gradient if gradient is not None else torch.ones_like(y))
+
+
+@given(
+    sizes=st.tuples(*[st.integers(1, limit) for limit in (3, 20, 40, 17, 19)]),
+    kernel=st.tuples(st.sampled_from([1, 2, 3, 5, 7]), st.sampled_from([1, 3, 5])),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 3),
+    density=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    largest=st.sampled_from([1, 4]),
+)
+def test_any_convolution_equals_the_dense_one_in_float64(sizes, kernel, stride, padding, density, largest):
+    N, C, outputs, H, W = sizes
+    if H + 2 * padding < kernel[0] or W + 2 * padding < kernel[1]:
+        return
+    x = spikes(N, C, H, W, density=density, largest=largest)
+    weight, bias = torch.randn(outputs, C, *kernel), torch.randn(outputs)
+    exact = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
+    y = F.conv2d(*exact, stride, padding)
+    gradient = torch.randn(y.shape)
+    with use_convolution("spike"):
+        actual = results(x, weight, bias, stride, padding, gradient)
+    close(actual[0], y, 2e-6)
+    for one, other in zip(actual[1:], torch.autograd.grad(y, exact, gradient.double()), strict=True):
+        close(one, other, 1e-5)
+
+
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (1, 1), (5, 1)])
+@pytest.mark.parametrize("largest", [1, 4])
+def test_the_number_of_threads_changes_no_bit(kernel, stride, largest):
+    x, weight, bias = spikes(5, 24, 13, 11, largest=largest), torch.randn(40, 24, kernel, kernel), torch.randn(40)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with use_convolution("spike"):
+                y = spike_conv.conv2d(x, weight.requires_grad_(), bias, stride, kernel // 2)
+            found.append((y, *torch.autograd.grad(y, weight, torch.cos(y.detach()))))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_meets_zeros_as_in_the_dense_convolution(bad):
+    x, weight = spikes(2, 8, 6, 6), torch.randn(8, 8, 3, 3)
+    weight[1, 2, 0, 1] = bad
+    with use_convolution("spike"):
+        y = spike_conv.conv2d(x, weight, None, 1, 1)
+    assert torch.equal(y.isnan(), F.conv2d(x, weight, None, 1, 1).isnan())
+
+
+def test_a_gradient_that_is_not_finite_meets_zeros_as_in_the_dense_convolution():
+    x, weight = spikes(2, 8, 6, 6), torch.randn(8, 8, 3, 3, requires_grad=True)
+    gradient = torch.randn(2, 8, 6, 6)
+    gradient[0, 3, 2, 2] = float("inf")
+    with use_convolution("spike"):
+        (actual,) = torch.autograd.grad(spike_conv.conv2d(x, weight, None, 1, 1), weight, gradient)
+    (expected,) = torch.autograd.grad(F.conv2d(x, weight, None, 1, 1), weight, gradient)
+    assert torch.equal(actual.isnan(), expected.isnan())
+
+
+def test_an_input_that_is_not_finite_reaches_the_outputs_that_see_it():
+    x, weight = spikes(1, 8, 6, 6), torch.randn(8, 8, 3, 3)
+    x[0, 3, 2, 2] = float("nan")
+    with use_convolution("spike"):
+        y = spike_conv.conv2d(x, weight, None, 1, 1)
+    assert torch.equal(y.isnan(), F.conv2d(x, weight, None, 1, 1).isnan())
+
+
+@pytest.mark.parametrize(
+    "x", [spikes(0, 8, 6, 6), spikes(8, 6, 6, 2).movedim(-1, 0), spikes(1, 8, 6, 6).expand(3, 8, 6, 6)]
+)
+def test_empty_and_scattered_inputs_are_convolved(x):
+    weight = torch.randn(8, 8, 3, 3)
+    with use_convolution("spike"):
+        close(spike_conv.conv2d(x, weight, None, 1, 1), F.conv2d(x.double(), weight.double(), None, 1, 1), 2e-6)
+
+
+def skips(x, weight, stride=1, padding=1):
+    return spike_conv.compress(x, weight, stride, padding) is not None
+
+
+WEIGHT = torch.randn(64, 64, 3, 3)
+
+
+@pytest.mark.parametrize("largest, limit", [*zip([1, 4], spike_conv.LIMITS["3x3"], strict=True)])
+def test_zeros_are_skipped_up_to_the_limit_of_density(largest, limit):
+    assert skips(spikes(4, 64, 16, 16, density=limit - 0.02, largest=largest), WEIGHT)
+    assert not skips(spikes(4, 64, 16, 16, density=limit + 0.02, largest=largest), WEIGHT)
+
+
+def test_small_convolutions_stay_dense():
+    assert not skips(spikes(1, 64, 4, 4), WEIGHT)
+
+
+@pytest.mark.parametrize("kind, expected", [("auto", True), ("dense", False)])
+def test_what_is_asked_for_runs(kind, expected, monkeypatch):
+    monkeypatch.setenv("SNN_CONV", kind)
+    calls = []
+    forward = spike_conv.forward
+    monkeypatch.setattr(spike_conv, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    spike_conv.conv2d(spikes(4, 64, 16, 16), WEIGHT, None, 1, 1)
+    assert bool(calls) == expected
+
+
+def test_an_unknown_kind_is_refused(monkeypatch):
+    monkeypatch.setenv("SNN_CONV", "sparse")
+    with pytest.raises(UserError, match=r"SNN_CONV.*auto, dense, spike"):
+        spike_conv.conv2d(spikes(4, 64, 16, 16), WEIGHT, None, 1, 1)
+
+
+def test_double_precision_stays_dense():
+    x, weight = spikes(4, 64, 16, 16).double(), WEIGHT.double()
+    with use_convolution("spike"):
+        assert torch.equal(spike_conv.conv2d(x, weight, None, 1, 1), F.conv2d(x, weight, None, 1, 1))
+
+
+def test_half_precision_stays_as_it_is_in_pytorch():
+    x = spikes(4, 64, 16, 16)
+    with torch.autocast("cpu"), use_convolution("spike"):
+        assert torch.equal(spike_conv.conv2d(x, WEIGHT, None, 1, 1), F.conv2d(x, WEIGHT, None, 1, 1))
+
+
+def test_a_training_step_keeps_bits_instead_of_spikes():
+    x = spikes(4, 64, 16, 16)
+    y = spike_conv.conv2d(x, WEIGHT.clone().requires_grad_(), None, 1, 1)
+    weight, *kept = (tensor for tensor in y.grad_fn.saved_tensors if tensor is not None)
+    assert weight.shape == WEIGHT.shape
+    assert sum(tensor.nbytes for tensor in kept) <= x.nbytes / 32
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (SpikeConv2d(16, 24, 3, stride=2, padding=1), (2, 16, 9, 9)),
+        (SpikeConv1d(16, 24, 1), (2, 16, 9)),
+        (TimeConv2d(16, 24, 3, padding=1), (3, 2, 16, 9, 9)),
+        (SpikeConv2d(16, 16, 3, padding=1, groups=4), (2, 16, 9, 9)),
+        (SpikeConv2d(16, 24, (3, 1), padding=(1, 0)), (2, 16, 9, 9)),
+        (SpikeConv2d(16, 24, 3, padding="same"), (2, 16, 9, 9)),
+    ],
+    ids=str,
+)
+def test_layers_equal_the_dense_ones_also_when_folded_and_copied(layer, shape):
+    x = spikes(*shape)
+    layer = layer.eval()
+    with torch.no_grad():
+        with use_convolution("dense"):
+            expected = layer(x).double()
+        frozen = fold_for_inference(layer)
+        with use_convolution("spike"):
+            for one in (layer, frozen, copy.deepcopy(frozen)):
+                close(one(x), expected, 2e-6)
+    assert layer.state_dict().keys() == frozen.state_dict().keys()
+
+
+def test_a_traced_layer_is_a_convolution():
+    layer = SpikeConv2d(64, 64, 3, padding=1).eval()
+    program = torch.export.export(layer, (spikes(4, 64, 16, 16),))
+    assert "conv2d" in str(program.graph)
