@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 
 from common.errors import UserError
 from common.events import compiled
-from common.kernels import cuda, dispatch
+from common.kernels import cuda, dispatch, spike_conv
 from common.training import run
 from common.weights import store_folder
 from tools.data_sets import data_sets
@@ -80,6 +80,7 @@ def examine(*, quick: bool) -> dict[str, dict[str, str]]:
         "neuron backend": {"wanted": dispatch.wanted()},
         "neurons on CPU tensors": neurons("cpu"),
         "neurons on CUDA tensors": neurons("cuda"),
+        "convolutions": convolutions(),
         "events": events(),
         "launcher": {"two processes": "not tried" if quick else launcher()},
         "data sets": homes(),
@@ -126,6 +127,14 @@ def events() -> dict[str, str]:
     if isinstance(loaded, str):
         return {"readers and frames": "NumPy", "not compiled": loaded}
     return {"readers and frames": "compiled"}
+
+
+def convolutions() -> dict[str, str]:
+    """Whether convolutions of spikes skip zeros, and why not."""
+    reason = spike_conv.refusal()
+    limits = ", ".join(f"{kind} {share:.0%}" for kind, (share, _) in spike_conv.LIMITS.items())
+    how = f"skip zeros where at most so many inputs are spikes: {limits}; dense elsewhere"
+    return {"wanted": dispatch.convolution_wanted(), "on CPU tensors, float32": f"dense: {reason}" if reason else how}
 
 
 def launcher() -> str:

@@ -57,7 +57,7 @@ def test_neurons_are_compared_with_spikingjelly_and_the_loop_of_the_authors(suit
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is measured on Linux only")
 def test_peak_memory_is_known_for_every_neuron(suites):
-    assert all(peak["inputs"] >= 0 for peak in suites["lif"]["memory"])
+    assert all(peak["size"] >= 0 for peak in suites["lif"]["memory"])
 
 
 def test_everybody_counts_the_same_spikes():

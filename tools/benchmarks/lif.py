@@ -190,7 +190,6 @@ def run(quick: bool) -> dict:
     rows += bounds(cases, settings, bandwidth)
     sizes = measure.side_by_side(memory, [(case, variant, quick) for case, variant in variants])
     peaks = [
-        {"case": case, "variant": variant, "inputs": size}
-        for (case, variant), size in zip(variants, sizes, strict=True)
+        {"case": case, "variant": variant, "size": size} for (case, variant), size in zip(variants, sizes, strict=True)
     ]
     return {"rows": rows, "memory": peaks, "bandwidth": bandwidth}

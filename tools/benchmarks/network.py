@@ -1,12 +1,13 @@
 """Suite `network`: a training step and an evaluation of whole networks, as they are run here and as their authors do.
 
-| variant                 | neurons      | convolutions            | stem of an image | evaluation          |
-|-------------------------|--------------|-------------------------|------------------|---------------------|
-| ours                    | compiled     | time folded into batch  | once             | batch norms folded  |
-| ours, channels_last     | compiled     | the same, NHWC          | once             | folded; only here   |
-| PyTorch loop            | PyTorch loop | time folded into batch  | at every step    | as in training      |
-| PyTorch loop, unfolded  | PyTorch loop | called at every step    | at every step    | as in training      |
-| spikingjelly's neurons  | spikingjelly | time folded into batch  | at every step    | as in training      |
+| variant                 | neurons      | convolutions                   | stem of an image | evaluation         |
+|-------------------------|--------------|--------------------------------|------------------|--------------------|
+| ours                    | compiled     | time folded, zeros skipped     | once             | batch norms folded |
+| ours, dense             | compiled     | time folded into batch         | once             | folded             |
+| ours, channels_last     | compiled     | the same, dense, NHWC          | once             | folded             |
+| PyTorch loop            | PyTorch loop | time folded into batch         | at every step    | as in training     |
+| PyTorch loop, unfolded  | PyTorch loop | called at every step           | at every step    | as in training     |
+| spikingjelly's neurons  | spikingjelly | time folded into batch         | at every step    | as in training     |
 
 In ours, the large kernels of SMA work in the Fourier domain where that pays (`sma.models.fourier`).
 
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.kernels import use
+from common.kernels import use, use_convolution
 from common.layers import TimeConv2d, TimeFolded, channels_last, fold_for_inference
 from common.neurons import ATan, LIFNode, Sigmoid
 from sma.models.fourier import FourierConv2d
@@ -57,8 +58,8 @@ CASES = {
     "sma_vgg8_cifar10dvs, 48 px, T=10": Case("sma_vgg8_cifar10dvs", 48, unfoldable=True, spikingjelly=True),
     "ms_resnet18, 64 px, T=6": Case("ms_resnet18", 64, {"T": 6}, unfoldable=True),
     "gac_ms_resnet18_cifar, 32 px, T=4": Case("gac_ms_resnet18_cifar", 32, {"T": 4}),
-    "spikingformer_cifar_2_384, 32 px, T=4": Case(
-        "spikingformer_cifar_2_384",
+    "spikingformer_cifar_4_384, 32 px, T=4": Case(
+        "spikingformer_cifar_4_384",
         32,
         {"T": 4},
         every_step=lambda image: image.unsqueeze(1).repeat(1, 4, 1, 1, 1),
@@ -108,6 +109,9 @@ def unfolded() -> Iterator[None]:
         yield
 
 
+dense = partial(use_convolution, "dense")
+
+
 @dataclass
 class Candidate:
     """A network of its own, what to feed it, and the context to run it in."""
@@ -130,7 +134,7 @@ class Candidate:
 @contextmanager
 def loop(*, convolutions: bool = False) -> Iterator[None]:
     """Neurons as PyTorch loops, and on demand convolutions too."""
-    with use("torch"), unfolded() if convolutions else nullcontext():
+    with use("torch"), dense(), unfolded() if convolutions else nullcontext():
         yield
 
 
@@ -151,11 +155,12 @@ def candidates(case: Case) -> dict[str, Candidate]:
     title = "PyTorch loop" + ", unfolded" * case.unfoldable
     found = {
         "ours": Candidate(model, x, folds=True),
-        "ours, channels_last": Candidate(channels_last(copy.deepcopy(model)), x, folds=True),
+        "ours, dense": Candidate(copy.deepcopy(model), x, dense, folds=True),
+        "ours, channels_last": Candidate(channels_last(copy.deepcopy(model)), x, dense, folds=True),
         title: Candidate(as_published, published_x, partial(loop, convolutions=case.unfoldable)),
     }
     if case.spikingjelly and measure.installed("spikingjelly"):
-        found["spikingjelly's neurons"] = Candidate(with_spikingjelly(as_published), published_x)
+        found["spikingjelly's neurons"] = Candidate(with_spikingjelly(as_published), published_x, dense)
     return found
 
 
@@ -188,9 +193,10 @@ def with_spikingjelly(model: nn.Module) -> nn.Module:
 
 def training_step(candidate: Candidate, optimizer: torch.optim.Optimizer, dtype: torch.dtype) -> None:
     """Forward, backward and an SGD step; the loss is the mean square of the logits."""
-    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        logits = candidate()
-    logits.float().square().mean().backward()
+    with candidate.context():
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits = candidate()
+        logits.float().square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()
 
@@ -207,8 +213,6 @@ def variants(found: dict[str, Candidate], precision: str) -> Iterator[dict[str, 
     dtype = PRECISIONS[precision]
     steps = {}
     for name, candidate in found.items():
-        if name == "ours, channels_last":
-            continue  # measured in evaluation only, to keep a run short
         candidate.model.train()
         optimizer = torch.optim.SGD(candidate.model.parameters(), lr=1e-4)
         step = partial(training_step, candidate, optimizer, dtype)
@@ -245,9 +249,24 @@ def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
     return [
         row
         for precision in PRECISIONS
+        if precision == "float32" or setting.threads == 1  # to keep a run short
         for work in variants(found, precision)
         for row in measure.interleaved("network", name, setting, clock, work, repeats, warmups=1)
     ]
+
+
+def memory(name: str) -> list[dict]:
+    """Peak memory of a training step of our variants in float32, in MiB; meant for a fresh process."""
+    torch.set_num_threads(1)
+    measure.return_freed_memory()
+    found, peaks = candidates(CASES[name]), []
+    for variant in ("ours", "ours, dense"):
+        candidate = found[variant]
+        candidate.model.train()
+        optimizer = torch.optim.SGD(candidate.model.parameters(), lr=1e-4)
+        peak = measure.peak_memory(partial(training_step, candidate, optimizer, torch.float32))
+        peaks.append({"case": name, "variant": variant, "size": None if peak is None else peak / 2**20})
+    return peaks
 
 
 def run(quick: bool) -> dict:
@@ -260,4 +279,5 @@ def run(quick: bool) -> dict:
         for name in cases
         for row in measure.in_fresh_process(times, name, setting, repeats, quick)
     ]
-    return {"rows": rows}
+    peaks = [] if quick else [peak for name in cases for peak in measure.in_fresh_process(memory, name)]
+    return {"rows": rows, "memory": peaks}

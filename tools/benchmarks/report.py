@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from common.files import atomic_path
 from tools.benchmarks.lif import SIMILAR
@@ -28,13 +29,18 @@ Shapes are [4, 16, 128, 32, 32], for T=16 and MA-SNN [16, 4, 128, 32, 32]; float
 traffic (forward 2, both passes 5 tensors of the input's size) over the measured copy bandwidth; where tensors fit a
 cache it can be beaten. torch.compile compiles in the first call, which does not count.
 Peak memory is what is alive at once, after one warm-up.""",
+    "conv": """\
+Images of spikes, so many of their pixels 1 and the others 0. Ours includes finding the spikes and packing the weights in the
+forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
+[spike_driven.md](spike_driven.md).""",
     "network": """\
 Batch 4; a training step is forward, backward and SGD. "PyTorch loop" has the same weights and the plain neurons, the
 stem of an image computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as
 the authors of MS-ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and
 Spikingformer were published with them. Before anything is timed, all variants have to give the same logits in float64.
-What a compiled neuron leaves over is convolution, 80 to 95 % of a step and the same for everybody, but for the large
-kernels of SMA, which work in the Fourier domain here. Batch norms take 2 to 4 % of a training step and nothing once
+What a compiled neuron leaves over is convolution, 80 to 95 % of a step: "ours" skips the zeros of spikes in the forward
+pass and the weight gradient where that pays, "ours, dense" does not; the large kernels of SMA see no spikes and work in
+the Fourier domain. Peak memory is what a training step allocates beside weights, input and optimizer. Batch norms take 2 to 4 % of a training step and nothing once
 folded: no kernel fuses them with neurons.""",
     "events": """\
 300,000 events on 128 x 128 pixels, 16 frames, files in the page cache. Results have to be equal before anything is
@@ -42,6 +48,18 @@ timed. The conversion writes the same two files for everybody; spikingjelly by i
 is what runs where nothing was compiled.""",
 }
 """What a reader has to know about each suite."""
+MEMORY = {
+    "lif": "peak memory of forward + backward beside x and its gradient, in inputs",
+    "network": "peak memory of a training step, float32, one thread, in MiB",
+}
+DRAWN = "density 0.1"
+"""The cases of suite `conv` in the chart."""
+COLOURS = {
+    "ours": "C0", "ours, dense": "C1", "dense": "C1", "ours, channels_last": "C2", "dense, channels_last": "C2",
+    "PyTorch loop": "C3", "PyTorch loop, unfolded": "C4", "spikingjelly": "C5", "spikingjelly's neurons": "C5",
+    "spikingjelly, compiled": "C6", "dense, compiled": "C6", "snntorch": "C7", "norse": "C8", "ours, NumPy": "C9",
+}  # fmt: skip
+"""One colour per method in all panels."""
 
 
 def markdown(report: dict, chart: str | None = None) -> str:
@@ -58,9 +76,9 @@ def markdown(report: dict, chart: str | None = None) -> str:
         for measure in dict.fromkeys(row.measure for row in part["rows"]):
             rows = [row for row in part["rows"] if row.measure == measure]
             lines += ["", f"### {suite}: {measure}", "", *time_table(rows)]
-        if "memory" in part:
-            lines += ["", "### lif: peak memory of forward + backward beside x and its gradient, in inputs", ""]
-            lines += memory_table(part["memory"])
+        if part.get("memory"):
+            lines += ["", f"### {suite}: {MEMORY[suite]}", "", *memory_table(part["memory"])]
+        if "bandwidth" in part:
             speeds = (f"{speed / 1e9:.1f} GB/s with {threads}" for threads, speed in part["bandwidth"].items())
             lines += ["", f"Copy bandwidth, bytes read and written: {', '.join(speeds)} thread(s)."]
     return "\n".join(lines) + "\n"
@@ -97,7 +115,7 @@ def _cell(row: Row | None, ours: Row) -> str:
 def memory_table(peaks: list[dict]) -> list[str]:
     """One line per case, one column per variant."""
     columns = list(dict.fromkeys(peak["variant"] for peak in peaks))
-    cells = {(peak["case"], peak["variant"]): peak["inputs"] for peak in peaks}
+    cells = {(peak["case"], peak["variant"]): peak["size"] for peak in peaks}
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for case in dict.fromkeys(peak["case"] for peak in peaks):
         found = (cells.get((case, column)) for column in columns)
@@ -110,7 +128,8 @@ def draw(report: dict, path: Path) -> None:
     panels = {}
     for suite, part in report["suites"].items():
         first = part["rows"][0].setting
-        panels[suite] = [row for row in part["rows"] if row.setting == first and row.variant != "bound"]
+        rows = [row for row in part["rows"] if row.setting == first and row.variant != "bound"]
+        panels[suite] = [row for row in rows if suite != "conv" or row.case.endswith(DRAWN)] or rows
     heights = [len({(row.case, row.measure) for row in rows}) + 2 for rows in panels.values()]
     figure = Figure(figsize=(11, 0.32 * sum(heights) + 1), layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
@@ -128,12 +147,16 @@ def draw_suite(axis: Axes, rows: list[Row]) -> None:
     for variant in dict.fromkeys(row.variant for row in rows):
         own = [(row, ours[row.case, row.measure]) for row in rows if row.variant == variant]
         heights = [places[row.case, row.measure] for row, _ in own]
-        (dots,) = axis.plot([row.median_ms / unit for row, unit in own], heights, "o", label=variant)
+        colour = COLOURS[variant]
+        axis.plot([row.median_ms / unit for row, unit in own], heights, "o", label=variant, color=colour)
         spans = ([row.min_ms / unit for row, unit in own], [row.max_ms / unit for row, unit in own])
-        axis.hlines(heights, *spans, colors=dots.get_color(), alpha=0.5)
+        axis.hlines(heights, *spans, colors=colour, alpha=0.5)
     axis.set_yticks(range(len(ours)), [f"{case}: {measure}" for case, measure in ours], fontsize=8)
     axis.invert_yaxis()
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="x", which="both", alpha=0.3)
     axis.legend(fontsize=7)
 

@@ -1,0 +1,129 @@
+"""Suite `conv`: one convolution of spikes, by how many inputs are not 0.
+
+| variant              | forward                                                  | weight gradient                   |
+|----------------------|----------------------------------------------------------|-----------------------------------|
+| ours                 | finds the spikes, packs the weights, adds                | adds, from the bits of the forward pass |
+| dense                | `F.conv2d`                                               | of `F.conv2d`                     |
+| dense, channels_last | the same, input, weights and gradient in NHWC            | the same                          |
+| dense, compiled      | `torch.compile` of `F.conv2d`                            |                                   |
+
+"ours" skips zeros at every density here; in networks it gives way to "dense" above the limits of `kernels.spike_conv`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common.errors import UserError
+from common.kernels import spike_conv, use_convolution
+from tools.benchmarks import measure
+from tools.benchmarks.measure import Row, Setting, Variant
+
+SETTINGS = (Setting(1, True), Setting(2, True))
+DENSITIES = {Setting(1, True): (0.02, 0.05, 0.1, 0.2, 0.3, 0.5), Setting(2, True): (0.1,)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer of a published network."""
+
+    channels: int
+    outputs: int
+    side: int
+    """Of the input, in pixels."""
+    kernel: int = 3
+    stride: int = 1
+    images: int = 16
+    """Of all time steps together."""
+
+
+CASES = {
+    "3x3, 64 to 64, 56 px": Case(64, 64, 56, images=12),
+    "3x3, 128 to 128, 32 px": Case(128, 128, 32),
+    "3x3, 256 to 256, 14 px": Case(256, 256, 14),
+    "3x3, 512 to 512, 7 px": Case(512, 512, 7, images=24),
+    "3x3 stride 2, 128 to 256, 32 px": Case(128, 256, 32, stride=2),
+    "1x1, 384 to 1536, 8 px": Case(384, 1536, 8, kernel=1),
+    "5x5, 64 to 64, 24 px": Case(64, 64, 24, kernel=5),
+}
+QUICK = {name: Case(8, 8, 8, case.kernel, case.stride, 2) for name, case in list(CASES.items())[:1]}
+
+
+def data(case: Case, density: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Spikes, weights, and the gradient at the output."""
+    torch.manual_seed(0)
+    x = (torch.rand(case.images, case.channels, case.side, case.side) < density).float()
+    weight = torch.randn(case.outputs, case.channels, case.kernel, case.kernel) * 0.05
+    return x, weight, torch.randn_like(F.conv2d(x, weight, None, case.stride, case.kernel // 2))
+
+
+def gradient_of(case: Case) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The dense weight gradient from input, weight and gradient at the output."""
+    stride, padding = [case.stride] * 2, [case.kernel // 2] * 2
+    backward, mask = torch.ops.aten.convolution_backward, [False, True, False]
+    return lambda x, weight, gradient: backward(
+        gradient, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, mask
+    )[1]
+
+
+def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, Variant]]:
+    """The forward passes, then the weight gradients.
+
+    Raises:
+        UserError: nothing was compiled at install, or the results differ; nothing is timed then.
+    """
+    if reason := spike_conv.refusal():
+        raise UserError(f"zeros are not skipped here: {reason}")
+    x, weight, gradient = data(case, density)
+    padding, dense_gradient = case.kernel // 2, gradient_of(case)
+    nhwc = [tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, weight, gradient)]
+    with use_convolution("spike"):
+        spikes = spike_conv.compress(x, weight, case.stride, padding)
+    works = {
+        "ours": lambda: spike_conv.conv2d(x, weight, None, case.stride, padding),
+        "dense": lambda: F.conv2d(x, weight, None, case.stride, padding),
+        "dense, channels_last": lambda: F.conv2d(*nhwc[:2], None, case.stride, padding),
+    }
+    if not quick:
+        compiled = torch.compile(lambda: F.conv2d(x, weight, None, case.stride, padding))
+        works["dense, compiled"] = compiled
+    gradients = {
+        "ours": lambda: spike_conv.weight_gradient(spikes, gradient),
+        "dense": lambda: dense_gradient(x, weight, gradient),
+        "dense, channels_last": lambda: dense_gradient(*nhwc),
+    }
+    for measured, kinds in (("forward", works), ("weight gradient", gradients)):
+        for kind in ("ours", "dense, channels_last"):
+            if not torch.allclose(kinds[kind](), kinds["dense"](), rtol=1e-3, atol=1e-3):
+                raise UserError(f"the {measured} of {case} by {kind!r} differs from the dense one; nothing was timed")
+        yield {kind: measure.timed(measured, work) for kind, work in kinds.items()}
+
+
+@torch.no_grad()
+def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
+    """All rows of a case; meant for a fresh process."""
+    clock = setting.enter()
+    with use_convolution("spike"):
+        return [
+            row
+            for density in DENSITIES[setting]
+            for work in variants((QUICK if quick else CASES)[name], density, quick=quick)
+            for row in measure.interleaved(
+                "conv", f"{name}, density {density:g}", setting, clock, work, repeats, warmups=1
+            )
+        ]
+
+
+def run(quick: bool) -> dict:
+    """Measure the suite; returns its part of the report."""
+    cases, settings, repeats = (QUICK, SETTINGS[:1], 1) if quick else (CASES, SETTINGS, 5)
+    rows = [
+        row
+        for setting in settings
+        for name in cases
+        for row in measure.in_fresh_process(times, name, setting, repeats, quick)
+    ]
+    return {"rows": rows}
