@@ -1,11 +1,11 @@
 """Suite `conv`: one convolution of spikes, by how many inputs are not 0.
 
-| variant              | forward                                                  | weight gradient                   |
-|----------------------|----------------------------------------------------------|-----------------------------------|
-| ours                 | finds the spikes, packs the weights, adds                | adds, from the bits of the forward pass |
-| dense                | `F.conv2d`                                               | of `F.conv2d`                     |
-| dense, channels_last | the same, input, weights and gradient in NHWC            | the same                          |
-| dense, compiled      | `torch.compile` of `F.conv2d`                            |                                   |
+| variant              | forward                                       | weight gradient              |
+|----------------------|-----------------------------------------------|------------------------------|
+| ours                 | finds the spikes, packs the weights, and adds | adds, from the forward bits  |
+| dense                | `F.conv2d`                                    | of `F.conv2d`                |
+| dense, channels_last | the same, all in NHWC                         | the same                     |
+| dense, compiled      | `torch.compile` of `F.conv2d`                 |                              |
 
 "ours" skips zeros at every density here; in networks it gives way to "dense" above the limits of `kernels.spike_conv`.
 """

@@ -30,8 +30,8 @@ traffic (forward 2, both passes 5 tensors of the input's size) over the measured
 cache it can be beaten. torch.compile compiles in the first call, which does not count.
 Peak memory is what is alive at once, after one warm-up.""",
     "conv": """\
-Images of spikes, so many of their pixels 1 and the others 0. Ours includes finding the spikes and packing the weights in the
-forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
+Images of spikes, so many of their pixels 1 and the others 0. Ours includes finding the spikes and packing the weights in
+the forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
 [spike_driven.md](spike_driven.md).""",
     "network": """\
 Batch 4; a training step is forward, backward and SGD. "PyTorch loop" has the same weights and the plain neurons, the
@@ -40,8 +40,8 @@ the authors of MS-ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly
 Spikingformer were published with them. Before anything is timed, all variants have to give the same logits in float64.
 What a compiled neuron leaves over is convolution, 80 to 95 % of a step: "ours" skips the zeros of spikes in the forward
 pass and the weight gradient where that pays, "ours, dense" does not; the large kernels of SMA see no spikes and work in
-the Fourier domain. Peak memory is what a training step allocates beside weights, input and optimizer. Batch norms take 2 to 4 % of a training step and nothing once
-folded: no kernel fuses them with neurons.""",
+the Fourier domain. Peak memory is what a training step allocates beside weights, input and optimizer. Batch norms take
+2 to 4 % of a training step and nothing once folded: no kernel fuses them with neurons.""",
     "events": """\
 300,000 events on 128 x 128 pixels, 16 frames, files in the page cache. Results have to be equal before anything is
 timed. The conversion writes the same two files for everybody; spikingjelly by itself writes larger ones. "ours, NumPy"
