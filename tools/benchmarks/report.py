@@ -30,7 +30,7 @@ traffic (forward 2, both passes 5 tensors of the input's size) over the measured
 cache it can be beaten. torch.compile compiles in the first call, which does not count.
 Peak memory is what is alive at once, after one warm-up.""",
     "conv": """\
-Images of spikes, so many of their pixels 1 and the others 0. Ours includes finding the spikes and packing the weights in
+Images of spikes: so many of their pixels are 1. Ours includes finding the spikes and packing the weights in
 the forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
 [spike_driven.md](spike_driven.md).""",
     "network": """\
