@@ -57,9 +57,10 @@ static int channel_list(const uint8_t* bits, const float* x, const Shape& s, con
     const float* pixels = x ? x + static_cast<size_t>(y) * s.W : nullptr;
     const uint32_t first = (n * f.rows + y / s.S + f.top) * f.columns + f.left;
     for (int b = 0; b < s.row_bytes(); ++b) {
-      if (s.S == 1) {
-        const int count = expand(row[b], first + b * 8, scale, list + k);
-        if (x) for (int i = 0; i < count; ++i) values[k + i] = pixels[b * 8 + table.position[row[b]][i]];
+      if (s.S <= 2) {
+        const uint8_t byte = s.S == 1 ? row[b] : row[b] & 0x55 << phase.px;
+        const int count = s.S == 1 ? expand(byte, first + b * 8, scale, list + k) : expand<2>(byte, first + b * 4, scale, list + k);
+        if (x) for (int i = 0; i < count; ++i) values[k + i] = pixels[b * 8 + table.position[byte][i]];
         k += count;
         continue;
       }
@@ -104,7 +105,7 @@ extern "C" int spike_weight_gradient(const uint8_t* bits, const float* x, const 
   const int phase_count = phases_of(s, phases, f), taps = s.taps();
   const int block = s.window() ? LANES : std::min(s.block(), 4 * LANES), blocks = (s.O + block - 1) / block;
   const size_t frame = static_cast<size_t>(f.rows) * f.columns * block;
-  const int64_t room = GRADIENT_BYTES / (block * 4);  // pixels of a tile
+  const int64_t room = (s.window() ? WINDOW_GRADIENT : GATHER_GRADIENT) / (block * 4);  // pixels of a tile
   const int images = std::max<int64_t>(1, std::min<int64_t>(s.N, room / (f.rows * f.columns)));
   const int rows = images > 1 ? s.H : std::max<int64_t>(1, std::min<int64_t>(s.H, room * s.S / f.columns));
   const size_t list_room = static_cast<size_t>(images) * rows * s.W + 8;

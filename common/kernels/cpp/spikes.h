@@ -25,7 +25,8 @@ constexpr int VECTOR_BYTES = 16;
 constexpr int LANES = VECTOR_BYTES / 4;
 constexpr int WINDOW_WEIGHTS = 40 << 10;           // bytes of weights that stay in the first cache
 constexpr int GATHER_WEIGHTS = 192 << 10;          // and in the second
-constexpr int GRADIENT_BYTES = 32 << 10;           // of a tile of the output gradient
+constexpr int WINDOW_GRADIENT = 32 << 10;          // of a tile of the output gradient
+constexpr int GATHER_GRADIENT = 64 << 10;
 constexpr int TILE_PIXELS = 1024;
 
 typedef float V __attribute__((vector_size(VECTOR_BYTES)));
@@ -182,9 +183,10 @@ static void bits_by_pixel(const uint8_t* bits, const Shape& s, uint8_t* by_pixel
   }
 }
 
-// Append (bit + first) * scale for every bit of a byte; up to 8 numbers are written, the count is returned.
+// Append (bit / every + first) * scale for every bit of a byte; up to 8 numbers are written, the count is returned.
+template <int EVERY = 1>
 static INLINE int expand(uint8_t byte, uint32_t first, uint32_t scale, uint32_t* list) {
-  *reinterpret_cast<U8*>(list) = (__builtin_convertvector(table.position[byte], U8) + first) * scale;
+  *reinterpret_cast<U8*>(list) = (__builtin_convertvector(table.position[byte], U8) / EVERY + first) * scale;
   return table.count[byte];
 }
 
