@@ -21,9 +21,9 @@ from common.kernels.memory import output_pool
 
 LIBRARY = extension_path(__file__, "_spikes")
 LIMITS = {
-    "3x3": (0.40, 0.30),
-    "pointwise": (0.25, 0.15),
-    "other": (0.25, 0.15),
+    "3x3": (0.50, 0.40),
+    "pointwise": (0.35, 0.25),
+    "other": (0.30, 0.20),
 }
 """Densities up to which zeros are skipped: of spikes, and of inputs with other values; see docs/spike_driven.md."""
 FEWEST_PRODUCTS = 1 << 22
