@@ -33,9 +33,6 @@ class CutMix:
         scope: whether all batches of an epoch are mixed together or none, or each decides for itself. GAC's CIFAR
             trainer has probability 0.5 per epoch, its ImageNet trainer 1 per batch.
         seed: of the epoch's decision, which depends on nothing else, so that a resumed epoch goes on as it began.
-        box: "published" pairs the box's four numbers (top, left, bottom, right) as rows top to left and columns bottom
-            to right, with the area that this makes: the lambda that the original's draws are recorded with. Often no
-            pixel is mixed then. "corners" is CutMix as its authors meant it.
     """
 
     def __init__(
@@ -45,12 +42,11 @@ class CutMix:
         probability: float = 0.5,
         scope: Literal["epoch", "batch"] = "epoch",
         seed: int = 0,
-        box: Literal["published", "corners"] = "published",
     ):
-        if scope not in ("epoch", "batch") or box not in ("published", "corners"):
-            raise ValueError(f"scope must be 'epoch' or 'batch', box 'published' or 'corners'; got {scope!r}, {box!r}")
+        if scope not in ("epoch", "batch"):
+            raise ValueError(f"scope must be 'epoch' or 'batch', got {scope!r}")
         self.num_classes, self.beta, self.probability = num_classes, beta, probability
-        self.scope, self.seed, self.box = scope, seed, box
+        self.scope, self.seed = scope, seed
 
     def coin(self, epoch: int) -> float:
         """The uniform draw that decides, from 0 to 1."""
@@ -62,8 +58,6 @@ class CutMix:
             return images, labels
         height, width = images.shape[2:]
         top, left, bottom, right = draw_box(height, width, self.beta)
-        if self.box == "published":
-            left, bottom = bottom, left
         order = torch.randperm(len(images), device=images.device)
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = images[order, :, top:bottom, left:right]

@@ -40,7 +40,7 @@ def test_imagenet_draws_equal_the_original(file):
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("trainer, side", [("cifar", 32), ("imagenet", 224)])
-def test_published_lambda_equals_the_original(file, trainer, side, monkeypatch):
+def test_lambda_equals_the_original(file, trainer, side, monkeypatch):
     meta, expected = load(file)
     monkeypatch.setattr(torch, "randperm", lambda n, device: torch.tensor([1, 0]))
     np.random.seed(meta["seed"])
@@ -55,7 +55,7 @@ def test_published_lambda_equals_the_original(file, trainer, side, monkeypatch):
 def mixed_batch(**settings):
     labels = torch.tensor([0, 1, 2, 3])
     images = labels.double().view(4, 1, 1, 1).expand(4, 3, 10, 12)
-    return (images, labels, *CutMix(5, probability=1.0, box="corners", **settings)(images, labels, epoch=0))
+    return (images, labels, *CutMix(5, probability=1.0, **settings)(images, labels, epoch=0))
 
 
 def test_target_is_the_share_of_pixels_of_each_class():
