@@ -3,15 +3,12 @@
 from functools import partial
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 
 import ma_snn  # noqa: F401  (registers the models)
-from common.errors import UserError
 from common.training import mse_one_hot
-from ma_snn.models.attention import Attention
-from tests.parity.harness import check_network, close, fixtures
+from tests.parity.harness import check_network, fixtures
 
 PARAMETERS = {
     "att_vgg7": ((8_815_908, 8_908_158), (8_808_650, 8_900_900), (54, 39)),
