@@ -9,7 +9,9 @@ State dict keys are those of the authors' files. They write `spiking_vgg11_bn` f
 batch norms. (Their networks without them leave the attention out even where it is asked for.)
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -101,7 +103,7 @@ class AttVGG(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(channels * POOLED**2, hidden), LIFNode(), TimeSharedDropout(0.5), nn.Linear(hidden, num_classes)
         )
-        self.apply(initialise)
+        self.apply(partial(initialise, width=width))
 
     def forward(self, image: Tensor) -> Tensor:
         if image.ndim != 4 or image.shape[1] != self.in_chans:
@@ -127,13 +129,16 @@ def layers(stages: Sequence[int | str], T: int, in_chans: int, attention: str, c
         in_chans = stage
 
 
-def initialise(layer: nn.Module) -> None:
-    """The authors' initial weights; the convolutions of the attention keep torch's."""
+def initialise(layer: nn.Module, width: float) -> None:
+    """The authors' initial weights; the convolutions of the attention keep torch's.
+
+    The deviation 0.01 of the linear layers is that of width 1; with fewer inputs the same drive needs a greater one.
+    """
     if isinstance(layer, TimeConv2d):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(layer.bias)
     elif isinstance(layer, nn.Linear):
-        nn.init.normal_(layer.weight, 0, 0.01)
+        nn.init.normal_(layer.weight, 0, 0.01 / math.sqrt(width))
         nn.init.zeros_(layer.bias)
 
 
