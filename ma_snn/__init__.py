@@ -31,7 +31,7 @@ PAPER = Paper(
         Family("ma_snn_dvsgestures", "ma_snn_dvsgestures", EVENTS | {"t_ratio": 2, "attention": "TCSA"}),
         Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS),
         Family("ma_snn_*", "ma_snn_dvsgestures", EVENTS | {"neuron": "liaf"}),
-        Family("att_vgg*", "att_vgg11", {"width": 0.125, "c_ratio": 4, "T": 2}),
+        Family("att_vgg*", "att_vgg11", {"width": 0.125, "c_ratio": 4, "T": 2, "v_threshold": 0.25}),
         Family("att_ms_resnet*", "att_ms_resnet18", {"width": 8, "T": 2, "num_classes": 5, "blocks": (1, 1, 1, 1)}),
     ),
     energy=Formula(source="paper; MAC are first layer and attention"),

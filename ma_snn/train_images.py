@@ -27,7 +27,7 @@ from common.training import (
     run_folder,
 )
 from common.training.image_data import RepeatedAugmentation
-from ma_snn.Att_VGG.flags import MODELS, TINY, Recipe, parse, settings_name
+from ma_snn.Att_VGG.flags import MODELS, Recipe, parse, settings_name
 from ma_snn.Att_VGG.recipe import Mixing, SteppedAverage, build_loss, build_optimizer, build_schedule, labels_of
 from ma_snn.Att_VGG.results import Results, write_args
 from ma_snn.data.images import parts
@@ -78,7 +78,7 @@ def main(recipe: Recipe) -> None:
     if process.is_main:
         announce(
             args,
-            TINY,
+            recipe.tiny,
             f"{args.model}, attention {args.attention}, on {args.dataset}: T={args.T}, {args.num_classes} classes, "
             f"{len(train_set)} training and {len(test_set)} test images, loss {args.loss}",
         )

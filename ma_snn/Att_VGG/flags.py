@@ -21,7 +21,6 @@ WITHOUT_EFFECT = (
 TINY = {
     "model": "spiking_vgg7",
     "width": 0.25,
-    "c_ratio": 4,
     "augment": False,
     "train_crop_size": 32,
     "mixup_alpha": 0.0,
@@ -34,6 +33,8 @@ TINY = {
     "epochs": 12,
 }
 """A preset for a laptop: the shallowest network at a quarter of its width, plain digits. None of it is the paper's."""
+TINY_ATTENTION = {"c_ratio": 4}
+"""What attention needs beside it, as it would have a single hidden unit."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Recipe:
     attention: str
     """Of the network, CSA or no."""
 
+    @property
+    def tiny(self) -> dict[str, object]:
+        """Defaults of the flags with `--tiny`."""
+        return TINY | (TINY_ATTENTION if self.attention != "no" else {})
+
 
 def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The original's flags with its defaults and the common ones beside them; `--tiny` changes defaults only.
@@ -54,14 +60,14 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> argparse.Na
     """
     kind = "without attention" if recipe.attention == "no" else f"with {recipe.attention} attention"
     flags = Flags(f"Train a spiking VGG {kind} on {recipe.dataset.upper()} (MA-SNN, TPAMI 2023).")
-    _network_options(flags)
+    _network_options(flags, recipe)
     _recipe_options(flags)
     _image_options(flags)
     _run_options(flags)
     flags.without_effect(*WITHOUT_EFFECT)
     flags.common()
     flags.set_defaults(dataset=recipe.dataset, attention=recipe.attention, output_dir=Path("logs"), seed=2023, amp=None)
-    args = flags.parse(arguments, TINY)
+    args = flags.parse(arguments, recipe.tiny)
     args.weights = weights_to_test(args)
     if args.opt == "sgd_nesterov" and args.momentum <= 0:
         raise UserError(f"--momentum {args.momentum}: Nesterov's needs a positive one; or give --opt sgd")
@@ -80,13 +86,15 @@ def exact(resume: Path | bool | None) -> Path | bool | None:
     return resume
 
 
-def _network_options(flags: Flags) -> None:
+def _network_options(flags: Flags, recipe: Recipe) -> None:
     option = flags.option
     option("--model", choices=MODELS, default="spiking_vgg11_bn", help="network, by the original's name")
     option("--T", dest="T", type=int, default=1, minimum=1, help="time steps")
     option("--num-classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("--width", type=float, default=1.0, help="multiplies the channels of the network")
-    option("--c-ratio", type=int, default=16, minimum=1, help="channels over hidden units of the attention")
+    flags.set_defaults(c_ratio=16)
+    if recipe.attention != "no":
+        option("--c-ratio", type=int, default=16, minimum=1, help="channels over hidden units of the attention")
 
 
 def _recipe_options(flags: Flags) -> None:

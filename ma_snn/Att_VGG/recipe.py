@@ -3,7 +3,9 @@
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,26 +48,39 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> Optimizer:
     return torch.optim.SGD(groups, momentum=args.momentum, nesterov=args.opt == "sgd_nesterov", **settings)
 
 
-def share_of_rate(args: argparse.Namespace, epoch: int) -> float:
+@dataclass(frozen=True)
+class Schedule:
     """lr(e) / lr0 in epoch e = 0, 1, ...: W epochs of warm-up, then the schedule of the others.
 
-    | warm-up, e < W |                           | schedule, n = e - W |                                   |
-    |----------------|---------------------------|---------------------|-----------------------------------|
+    | warm-up, e < W |                           | schedule, n = e - W |                                    |
+    |----------------|---------------------------|---------------------|------------------------------------|
     | linear         | decay + (1 - decay) e / W | cosa                | (1 + cos(pi n / (epochs - W))) / 2 |
-    | constant       | decay                     | step, exp           | gamma^(n // step size), gamma^n   |
+    | constant       | decay                     | step, exp           | gamma^(n // step_size), gamma^n    |
     """
-    warm, rest = args.lr_warmup_epochs, epoch - args.lr_warmup_epochs
-    if rest < 0:
-        linear = args.lr_warmup_method == "linear"
-        return args.lr_warmup_decay + (1 - args.lr_warmup_decay) * (epoch / warm if linear else 0)
-    if args.lr_scheduler == "cosa":
-        return (1 + math.cos(math.pi * rest / max(args.epochs - warm, 1))) / 2
-    return args.lr_gamma ** (rest // args.lr_step_size if args.lr_scheduler == "step" else rest)
+
+    kind: Literal["cosa", "step", "exp"]
+    epochs: int
+    warm_up: int = 0
+    method: Literal["linear", "constant"] = "linear"
+    decay: float = 0.01
+    step_size: int = 30
+    gamma: float = 0.1
+
+    def __call__(self, epoch: int) -> float:
+        n = epoch - self.warm_up
+        if n < 0:
+            return self.decay + (1 - self.decay) * (epoch / self.warm_up if self.method == "linear" else 0)
+        if self.kind == "cosa":
+            return (1 + math.cos(math.pi * n / max(self.epochs - self.warm_up, 1))) / 2
+        return self.gamma ** (n // self.step_size if self.kind == "step" else n)
 
 
 def build_schedule(args: argparse.Namespace, optimizer: Optimizer) -> LambdaLR:
-    """`share_of_rate` from epoch `--start-epoch` on."""
-    return LambdaLR(optimizer, lambda epoch: share_of_rate(args, epoch + args.start_epoch))
+    """The schedule that the flags describe, from epoch `--start-epoch` on."""
+    warm_up = (args.lr_warmup_epochs, args.lr_warmup_method, args.lr_warmup_decay)
+    share = Schedule(args.lr_scheduler, args.epochs, *warm_up, args.lr_step_size, args.lr_gamma)
+    start = args.start_epoch
+    return LambdaLR(optimizer, lambda epoch: share(epoch + start))
 
 
 class Mixing:

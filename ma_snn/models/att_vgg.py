@@ -9,9 +9,7 @@ State dict keys are those of the authors' files. They write `spiking_vgg11_bn` f
 batch norms. (Their networks without them leave the attention out even where it is asked for.)
 """
 
-import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from torch import Tensor, nn
 
@@ -69,6 +67,7 @@ class AttVGG(nn.Module):
         T: time steps.
         attention: "CSA" behind every convolution, or "no".
         c_ratio: how many times fewer hidden units than channels the attention has.
+        v_threshold: of all neurons.
         width: multiplies every channel and hidden width; the paper's is 1.
         once: compute what is the same at every step (the image is) once, see `common.layers.stem_of_static_image`.
 
@@ -85,6 +84,7 @@ class AttVGG(nn.Module):
         *,
         attention: str = "CSA",
         c_ratio: int = 16,
+        v_threshold: float = 1.0,
         width: float = 1.0,
         once: bool = True,
     ):
@@ -96,14 +96,17 @@ class AttVGG(nn.Module):
         self.T, self.num_classes, self.in_chans, self.once = T, num_classes, in_chans, once
         self.layout = Layout("b c h w", in_chans, (32, 32))
         widths = [stage if stage == M else round(width * stage) for stage in stages]
-        self.features = Stages(*layers(widths, T, in_chans, attention, c_ratio))
+        self.features = Stages(*layers(widths, T, in_chans, attention, c_ratio, v_threshold))
         self.stem_layers = next(i for i, layer in enumerate(self.features) if isinstance(layer, LIFNode))
         self.pool = nn.AdaptiveAvgPool2d(POOLED)
         channels, hidden = [stage for stage in widths if stage != M][-1], round(width * HIDDEN)
         self.classifier = nn.Sequential(
-            nn.Linear(channels * POOLED**2, hidden), LIFNode(), TimeSharedDropout(0.5), nn.Linear(hidden, num_classes)
+            nn.Linear(channels * POOLED**2, hidden),
+            LIFNode(threshold=v_threshold),
+            TimeSharedDropout(0.5),
+            nn.Linear(hidden, num_classes),
         )
-        self.apply(partial(initialise, width=width))
+        self.apply(initialise)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.ndim != 4 or image.shape[1] != self.in_chans:
@@ -115,7 +118,9 @@ class AttVGG(nn.Module):
         return self.classifier(x).mean(0)
 
 
-def layers(stages: Sequence[int | str], T: int, in_chans: int, attention: str, c_ratio: int) -> Iterator[nn.Module]:
+def layers(
+    stages: Sequence[int | str], T: int, in_chans: int, attention: str, c_ratio: int, v_threshold: float
+) -> Iterator[nn.Module]:
     """The layers of all stages in the order of their numbers in the state dict."""
     for stage in stages:
         if stage == M:
@@ -125,20 +130,17 @@ def layers(stages: Sequence[int | str], T: int, in_chans: int, attention: str, c
         if attention != "no":
             yield CSA(stage, T, c_ratio)
         yield nn.BatchNorm2d(stage)
-        yield LIFNode()
+        yield LIFNode(threshold=v_threshold)
         in_chans = stage
 
 
-def initialise(layer: nn.Module, width: float) -> None:
-    """The authors' initial weights; the convolutions of the attention keep torch's.
-
-    The deviation 0.01 of the linear layers is that of width 1; with fewer inputs the same drive needs a greater one.
-    """
+def initialise(layer: nn.Module) -> None:
+    """The authors' initial weights; the convolutions of the attention keep torch's."""
     if isinstance(layer, TimeConv2d):
         nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(layer.bias)
     elif isinstance(layer, nn.Linear):
-        nn.init.normal_(layer.weight, 0, 0.01 / math.sqrt(width))
+        nn.init.normal_(layer.weight, 0, 0.01)
         nn.init.zeros_(layer.bias)
 
 
