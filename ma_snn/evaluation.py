@@ -1,14 +1,15 @@
-"""The loss of MA-SNN and its test: every recording is several clips, and these vote."""
+"""The loss of MA-SNN and its test: every recording is several clips, and these vote. Images, with firing rates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from common.analysis.firing_rates import watch_neurons
 from common.errors import UserError
-from common.training import Process, sum_over_ranks
+from common.training import Process, evaluate_classification, sum_over_ranks
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -54,3 +55,25 @@ def evaluate_clips(model: nn.Module, loader: DataLoader, criterion: Criterion, p
         "acc1": 100 * correct / samples,
         "samples": int(samples),
     }
+
+
+def evaluate_with_rates(
+    model: nn.Module, loader: DataLoader, loss_fn: Criterion, process: Process
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What `evaluate_classification` returns, and the mean output of each neuron over the test set.
+
+    Raises:
+        UserError: the test set is empty.
+    """
+    sums: dict[str, float] = {}
+    with watch_neurons(model) as rates:
+
+        def watched() -> Iterator[tuple[Tensor, Tensor]]:
+            for inputs, labels in loader:
+                yield inputs, labels  # the network has run when the next batch is asked for
+                for name, rate in rates.items():
+                    sums[name] = sums.get(name, 0.0) + rate * len(labels)
+
+        result = evaluate_classification(model, watched(), loss_fn, process)
+    totals = sum_over_ranks(list(sums.values()), process)
+    return result, {name: total / result["samples"] for name, total in zip(sums, totals, strict=True)}

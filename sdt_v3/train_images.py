@@ -25,7 +25,8 @@ from common.training import (
     mixes,
     mixup_of,
 )
-from sdt_v3.data.images import RepeatedAugmentation, train_and_val
+from common.training.image_data import RepeatedAugmentation
+from sdt_v3.data.images import train_and_val
 from sdt_v3.distill import ask, build_teacher, distilling, label_loss
 from sdt_v3.flags import ImageRecipe, parse_images
 from sdt_v3.recipe import build_network, parameter_groups, peak_rate, warmup_cosine

@@ -46,6 +46,7 @@ VGG8 = ("--tiny", "--width", "0.0625", "-b", "2")
 RESNET = ("--tiny", "-net", "resnet18", "-b", "2", "--width", "2")
 TRANSFORMER = ("--tiny", "--dim", "16", "--num-heads", "2", "-b", "4", "--num-classes", "10")
 SDT = ("--tiny", "--batch_size", "4", "--input_size", "32", "--depth", "2", "--embed_dim", "8", "8", "8")
+ATT_VGG = ("--tiny", "--width", "0.125", "-b", "2", "--resume-path", "run")
 GESTURE = ("--tiny", "--width", "0.125", "--c_ratio", "4", "--batch_size", "4")
 SCRIPTS = {
     "sma/vgg8_dvs128_SMA.py": ("dvs128", VGG8),
@@ -57,6 +58,10 @@ SCRIPTS = {
     "ma_snn/CIFAR10DVS/Att_SNN.py": ("mat", GESTURE),
     "ma_snn/DVSGait/Att_SNN_CNN.py": ("gait", GESTURE),
     "ma_snn/Att_Res_SNN/train_amp.py": ("imagenet", (*RESNET, "--width", "8")),
+    "ma_snn/Att_VGG/CIFAR10_VGG.py": ("cifar", ATT_VGG),
+    "ma_snn/Att_VGG/CIFAR10_VGG_Att.py": ("cifar", ATT_VGG),
+    "ma_snn/Att_VGG/CIFAR100_VGG.py": ("cifar", ATT_VGG),
+    "ma_snn/Att_VGG/CIFAR100_VGG_Att.py": ("cifar", ATT_VGG),
     "gac/CIFAR/main.py": ("cifar", ("--tiny", "-b", "2", "--width", "4")),
     "gac/ImageNet/train_amp.py": ("imagenet", RESNET),
     "common/ms_resnet/train.py": ("imagenet", RESNET),
@@ -72,12 +77,12 @@ SCRIPTS = {
 ELSEWHERE = {
     "help", "config", "device", "local_rank", "tiny", "data_path", "data_dir", "savePath", "resume", "eval", "onlyTest",
     "weights", "pretrained_path", "download", "end_early", "blr", "is_spike", "interval_scaling", "mixup_off_epoch",
-    "teacher_model", "teacher_weights", "distillation_type", "distillation_alpha", "distillation_tau",
+    "print_logdir", "teacher_model", "teacher_weights", "distillation_type", "distillation_alpha", "distillation_tau",
 }  # fmt: skip
 """What the tests of scripts and of the layer around them are about."""
 FILES = {
     "checkpoint_hist", "eval_metric", "no_resume_opt", "experiment", "modelNames", "recordNames", "modelPath", "gpu",
-    "pin_mem",
+    "pin_mem", "disable_pinmemory", "val_resize_size", "val_crop_size",
 }  # fmt: skip
 """Flags that only name files or choose among them, and what is the same on a CPU."""
 OF_OTHERS = {
@@ -175,6 +180,15 @@ VALUES = {
 """Words for flags that do not take just anything."""
 WITH = {
     "aa": ["--augment"],
+    "auto_augment": ["--augment"],
+    "interpolation": ["--augment"],
+    "random_erase": ["--augment"],
+    "train_crop_size": ["--augment"],
+    "label_smoothing": ["--loss", "ce"],
+    "model_ema_steps": ["--model-ema"],
+    "model_ema_decay": ["--model-ema"],
+    "ra_reps": ["--ra-sampler"],
+    "disable_amp": ["--amp"],
     "color_jitter": ["--augment", "--aa", "none"],
     "decay_epochs": ["--sched", "step"],
     "decay_rate": ["--sched", "step"],
@@ -240,7 +254,8 @@ def test_every_flag_acts(reached, tmp_path, script):
             word for word in WITH.get(action.dest, []) if word != "--augment" or word in flags._option_string_actions
         ]
         _, before = reached(script, *words, *beside) if beside else (None, plain)
-        value = [action.option_strings[0], *VALUES[action.dest]] if action.dest in VALUES else away_from_default(action)
+        given = action.dest in VALUES and not action.choices
+        value = [action.option_strings[0], *VALUES[action.dest]] if given else away_from_default(action)
         after = reached(script, *words, *beside, *value)[1]
         refused = isinstance(after, str)
         if after == before or (refused and not any(name in after for name in (action.dest, *action.option_strings))):

@@ -134,7 +134,7 @@ def _card(name: str, classes: int) -> DataSet:
     return DataSet(
         name=name,
         title=f"CIFAR-{classes}",
-        papers="gac, spikingformer",
+        papers="gac, ma_snn, spikingformer",
         form="pictures",
         files=f"cifar-{classes}-python.tar.gz, unpacked",
         url="https://www.cs.toronto.edu/~kriz/cifar.html",

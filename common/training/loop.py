@@ -13,7 +13,9 @@
 | `clip_grad` | largest norm of all gradients together |
 | `ema` | `AveragedModel` of the bare network, updated after every optimizer step and evaluated too (`test_ema_*`) |
 | `transform_batch(inputs, labels, epoch)` | returns (inputs, target) on the device, such as mixup; epoch = 0, 1, ... |
-| `reduce_output(output)` | logits `[B, K]` for the training accuracy, against the labels of the loader; None: none |
+| `reduce_output(output)` | logits `[B, K]` for the training accuracy; None: none |
+| `truth(target)` | labels `[B]` that the training accuracy counts; None: those of the loader |
+| `top5` | the training accuracy among the five largest logits too, `train_acc5` |
 | `sync_bn` | batch statistics over all processes; on the CPU torch has no such layer, which is said and left out |
 | `on_step(batch, loss)` | called in the main process after each batch; they count from 1 through all epochs |
 | `on_epoch_end(model, history)` | the main process's own result files, before the checkpoint of that epoch |
@@ -70,6 +72,8 @@ class _Recipe:
     clip_grad: float | None
     transform_batch: Callable[[Tensor, Tensor, int], tuple[Tensor, object]] | None
     reduce_output: Callable[[Tensor], Tensor] | None
+    truth: Callable[[object], Tensor] | None
+    top5: bool
     on_step: Callable[[int, float], None] | None
 
 
@@ -92,6 +96,8 @@ def fit(
     ema: AveragedModel | None = None,
     transform_batch: Callable[[Tensor, Tensor, int], tuple[Tensor, object]] | None = None,
     reduce_output: Callable[[Tensor], Tensor] | None = as_is,
+    truth: Callable[[object], Tensor] | None = None,
+    top5: bool = False,
     sync_bn: bool = False,
     find_unused_parameters: bool = False,
     on_step: Callable[[int, float], None] | None = None,
@@ -111,11 +117,14 @@ def fit(
     output_dir = make_folder(output_dir)
     if not len(train_loader):
         raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
-    recipe = _Recipe(loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, on_step)
+    recipe = _Recipe(
+        loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, truth, top5, on_step
+    )
     if scaler is None:
         scaler = grad_scaler(amp, process)
     average = ema and ema.to(process.device)
     state = TrainingState(model.to(process.device), optimizer, scaler, scheduler, average, epochs_done)
+    state.totals = [0.0] * (4 if top5 else 3)
     facts = {**(metadata or {}), **_facts(state, train_loader, process)}
     checkpoint = output_dir / "checkpoint.pt"
     if resume:
@@ -201,7 +210,7 @@ def _train_epoch(
                 state.scaler.scale(loss / len(group)).backward()
             if group[-1] == state.step:
                 _update(state, recipe)
-            added = (loss.item() * len(labels), correct, len(labels))
+            added = (loss.item() * len(labels), correct[0], len(labels), *correct[1:])
             state.totals = [total + new for total, new in zip(state.totals, added, strict=True)]
             state.step += 1
             if recipe.on_step is not None and process.is_main:
@@ -213,8 +222,8 @@ def _train_epoch(
 
 def _forward(
     network: nn.Module, state: TrainingState, recipe: _Recipe, inputs: Tensor, labels: Tensor, process: Process
-) -> tuple[Tensor, int]:
-    """Loss and number of correct predictions of a batch."""
+) -> tuple[Tensor, list[int]]:
+    """Loss and number of correct predictions of a batch, among the five best too if the recipe says so."""
     target = labels
     if recipe.transform_batch is not None:
         inputs, target = recipe.transform_batch(inputs, labels, state.epoch)
@@ -223,9 +232,11 @@ def _forward(
         output = network(inputs)
         loss = recipe.loss_fn(output, target)
     if recipe.reduce_output is None:
-        return loss, 0
+        return loss, [0]
     with torch.no_grad():
-        return loss, int(count_correct(recipe.reduce_output(output), labels))
+        logits = recipe.reduce_output(output)
+        right = labels if recipe.truth is None else recipe.truth(target)
+        return loss, [int(count_correct(logits, right, k)) for k in ((1, 5) if recipe.top5 else (1,))]
 
 
 def _agree(
@@ -271,7 +282,7 @@ def _update(state: TrainingState, recipe: _Recipe) -> None:
 
 def _show(bar: tqdm, state: TrainingState, samples: int) -> None:
     """Move the bar on by `samples` and show this process's means so far."""
-    loss_sum, correct, count = state.totals
+    loss_sum, correct, count = state.totals[:3]
     rate = state.optimizer.param_groups[0]["lr"]
     bar.set_postfix_str(f"loss {loss_sum / count:.4g}, acc1 {100 * correct / count:.1f}, lr {rate:.3g}", refresh=False)
     bar.update(samples)
@@ -285,10 +296,12 @@ def _finish_epoch(
     begin: float,
 ) -> None:
     """Evaluate, append the epoch's row to the history, step the schedule and turn to the next epoch."""
-    loss_sum, correct, samples = sum_over_ranks(state.totals, process)
+    loss_sum, correct, samples, *among_5 = sum_over_ranks(state.totals, process)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss_sum / samples}
     if recipe.reduce_output is not None:
         row["train_acc1"] = 100 * correct / samples
+        if among_5:
+            row["train_acc5"] = 100 * among_5[0] / samples
     models = {"test_": state.model} | ({"test_ema_": state.ema.module} if state.ema is not None else {})
     for prefix, model in models.items():
         if process.world_size > 1:  # each process has its own running statistics; the main one's go to the checkpoint
@@ -300,7 +313,7 @@ def _finish_epoch(
         state.scheduler.step(row["train_loss"])
     elif state.scheduler is not None and recipe.schedule == "epoch":
         state.scheduler.step()
-    state.epoch, state.step, state.totals = state.epoch + 1, 0, [0.0, 0.0, 0.0]
+    state.epoch, state.step, state.totals = state.epoch + 1, 0, [0.0] * len(state.totals)
 
 
 def _save_best(state: TrainingState, select: str | None, output_dir: Path) -> None:

@@ -93,10 +93,10 @@ def conclude(history: Sequence[Row], num_classes: int, folder: Path, title: str,
     print("\n".join(f"{name:14}{place}" for name, place in places.items()))
 
 
-def run_folder(root: Path, time_now: str, resume: Path | bool | None, process: Process) -> Path:
+def run_folder(root: Path, time_now: str, resume: Path | bool | None, process: Process, *, among: str = "*") -> Path:
     """The folder of a run in `root`, named by its start; a resumed run keeps the folder of its checkpoint.
 
-    `resume` is a checkpoint, or True for the newest one in `root`.
+    `resume` is a checkpoint, or True for the newest one in `root` whose folder matches the pattern `among`.
 
     Raises:
         UserError: there is no checkpoint to resume.
@@ -106,7 +106,7 @@ def run_folder(root: Path, time_now: str, resume: Path | bool | None, process: P
         return root / datetime.fromtimestamp(now).strftime(time_now)
     if resume is not True:
         return resume.parent
-    found = sorted(root.glob("*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
+    found = sorted(root.glob(f"{among}/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise UserError(f"--resume: there is no {root}/*/checkpoint.pt; start without it, or name the checkpoint")
+        raise UserError(f"--resume: there is no {root}/{among}/checkpoint.pt; start without it, or name the checkpoint")
     return found[-1].parent

@@ -28,7 +28,7 @@ class TrainingState:
     ema: AveragedModel | None
     epoch: int = 0  # finished epochs
     step: int = 0  # batches of the current epoch that are done
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # loss sum, correct, samples of this process
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of this process: loss sum, correct, samples
     history: list[dict[str, float]] = field(default_factory=list)
     rng: dict[str, object] | None = None  # to be put back before the next batch is fetched
 

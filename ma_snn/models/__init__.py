@@ -1,3 +1,3 @@
 """Networks of the MA-SNN paper; importing this registers them with timm."""
 
-from ma_snn.models import att_ms_resnet, event_networks
+from ma_snn.models import att_ms_resnet, att_vgg, event_networks

@@ -1,12 +1,10 @@
-"""ImageNet as SDT V3 reads it (section 6 of its recipe): timm's transforms and DeiT's repeated augmentation."""
+"""ImageNet as SDT V3 reads it (section 6 of its recipe): timm's transforms."""
 
 import argparse
 from pathlib import Path
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
-from timm.data.distributed_sampler import RepeatAugSampler
-from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -72,14 +70,3 @@ def train_and_val(args: argparse.Namespace, process: Process) -> tuple[ImageFold
     check_classes(train_set, test_set)
     class_count(args.nb_classes, len(train_set.classes), root, "--nb_classes")
     return train_set, test_set
-
-
-class RepeatedAugmentation(RepeatAugSampler):
-    """timm's sampler: three views of each image in different processes, as many samples per epoch as images.
-
-    `seed` decides the random generators of the loader's workers; the order depends on the epoch alone, as published.
-    """
-
-    def __init__(self, dataset: Dataset, process: Process, seed: int):
-        super().__init__(dataset, process.world_size, process.rank)
-        self.seed = seed

@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from common.errors import UserError
+from common.neurons import LIAFNode
 from ma_snn.models.attention import ATTENTIONS, Attention, ChannelAttention, SpatialAttention, TemporalAttention
 from ma_snn.models.event_networks import neuron_factory
 from ma_snn.models.layers import AttLIF, ConvAttLIF
+from ma_snn.module import LIF, LIF_Module
+from ma_snn.module import Attention as Att
 from tests.ma_snn.blocks import check_block
 from tests.parity.harness import close, fixtures
 
@@ -93,3 +96,9 @@ def test_an_unknown_attention_is_refused_with_the_names_there_are():
 def test_a_ratio_that_leaves_no_hidden_unit_is_refused(kind, message):
     with pytest.raises(UserError, match=message):
         Attention(kind, 8, 4, c_ratio=16, t_ratio=5)
+
+
+def test_the_files_that_the_papers_readme_names_lead_to_the_code():
+    assert Att.Attention is Attention
+    assert LIF_Module.ConvAttLIF is ConvAttLIF
+    assert LIF.LIAFNode is LIAFNode

@@ -14,9 +14,10 @@ from common.events.event import pack
 from common.events.text import write_text
 from common.events.windows import bin_frames
 from common.training import Process
+from common.training.image_data import RepeatedAugmentation
 from sdt_v3.data.gait import GaitWindows, moved
 from sdt_v3.data.hardvs import HarDvs, clip_frames, frame_paths, polarity_maps
-from sdt_v3.data.images import RepeatedAugmentation, eval_transform
+from sdt_v3.data.images import eval_transform
 from tests.parity.harness import FOLDER, load
 
 

@@ -220,6 +220,37 @@ def test_training_accuracy_can_be_left_out(tmp_path):
     assert "train_acc1" not in history[0]
 
 
+class Fixed(nn.Module):
+    """Logits that do not depend on the sample: class 0 first, then 1, 2, ..."""
+
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Parameter(torch.arange(7, 0, -1, dtype=torch.float64))
+
+    def forward(self, x):
+        return self.logits.expand(len(x), 7)
+
+
+def test_training_accuracy_among_five_counts_those_that_are_near(tmp_path):
+    data = TensorDataset(torch.randn(8, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 4, 5, 6, 6]))
+    _, history = tiny_fit(tmp_path, data=data, model=Fixed(), rate=0.0, top5=True)
+    assert [(row["train_acc1"], row["train_acc5"]) for row in history] == [(12.5, 62.5)] * 2
+
+
+def test_training_accuracy_can_be_that_of_the_target(tmp_path):
+    def mix(inputs, labels, epoch):
+        return inputs, torch.eye(7, dtype=torch.float64)[torch.full_like(labels, epoch)]
+
+    _, history = tiny_fit(
+        tmp_path,
+        model=Fixed(),
+        rate=0.0,
+        transform_batch=mix,
+        truth=lambda target: target.argmax(1),
+    )
+    assert [row["train_acc1"] for row in history] == [100.0, 0.0]
+
+
 def test_a_network_may_return_several_outputs_in_training(tmp_path):
     class Pair(nn.Linear):
         def forward(self, x):

@@ -1,0 +1,1 @@
+"""Att-VGG-SNN on CIFAR10 and CIFAR100."""
