@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-import common.kernels  # noqa: F401  (registers the neurons' operators)
 from common.errors import UserError
 from common.files import atomic_path
+from common.kernels import use_convolution  # registers the neurons' operators too
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def save_program(program: ExportedProgram, path: str | Path, model: nn.Module, *
     Raises:
         UserError: it does not, or the folder cannot be written.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, use_convolution("dense"):  # as a program convolves
         torch.export.save(program, temporary)
         read_back = torch.export.load(temporary).module()
         for x in inputs:
