@@ -16,7 +16,7 @@ TINY_SET = {"per_class": 100, "test_per_class": 20}
 
 def data_root(args: argparse.Namespace, process: Process) -> Path:
     """Where the data set is; downloaded or, if tiny, painted first when that was asked for."""
-    published = cifar.DATASETS[args.dataset].base_folder
+    published = cifar.datasets()[args.dataset].base_folder
     root = args.data_path or data_folder(published, "")
     root = root.parent if root.name == published else root
     with main_first(process):

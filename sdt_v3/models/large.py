@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from common.layout import Layout
@@ -62,6 +61,8 @@ class StepDropPath(nn.Module):
     """
 
     def __init__(self, rate: float, T: int, per_sample: bool):
+        from timm.layers import DropPath
+
         super().__init__()
         self.drop, self.T, self.per_sample = DropPath(rate), T, per_sample
 

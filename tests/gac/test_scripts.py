@@ -114,7 +114,7 @@ def test_the_settings_have_the_originals_names_and_values():
     }
 
 
-@pytest.mark.parametrize("dataset", cifar.DATASETS)
+@pytest.mark.parametrize("dataset", cifar.STATISTICS)
 def test_cifar_pickles_become_the_originals_result_files(main, dataset, capsys):
     out = main("--dataset", dataset)
     assert "best acc=" in (out / f"{dataset.upper()}_T=2.log").read_text()
@@ -225,7 +225,7 @@ def test_real_imagenet_images_train_with_the_published_augmentation(train_amp, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", cifar.DATASETS)
+@pytest.mark.parametrize("dataset", cifar.STATISTICS)
 def test_tiny_cifar_is_learnt(monkeypatch, tmp_path, dataset):
     words = ["main.py", "--tiny", "--dataset", dataset, "--output-dir", str(tmp_path), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", words)

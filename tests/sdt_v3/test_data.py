@@ -16,7 +16,8 @@ from common.events.windows import bin_frames
 from common.training import Process
 from sdt_v3.data.gait import GaitWindows, moved
 from sdt_v3.data.hardvs import HarDvs, clip_frames, frame_paths, polarity_maps
-from sdt_v3.data.images import RepeatedAugmentation, eval_transform
+from sdt_v3.data.images import eval_transform
+from sdt_v3.data.repeated_augmentation import RepeatedAugmentation
 from tests.parity.harness import FOLDER, load
 
 

@@ -78,8 +78,8 @@ def sources(tmp_path_factory) -> dict[str, Path]:
 def tiny_cifar():
     """Let the tiny CIFAR files, which have no published checksums, be read."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, cls in cifar.DATASETS.items():
-            patch.setitem(cifar.DATASETS, name, cifar._unchecked(cls))
+        for name, cls in cifar.datasets().items():
+            patch.setitem(cifar.datasets(), name, cifar._unchecked(cls))
         yield
 
 
@@ -208,13 +208,13 @@ def test_a_missing_source_is_told_with_what_to_fetch(name, tmp_path):
         main("prepare", name, "--source", tmp_path / "none", *flags)
 
 
-@pytest.mark.parametrize("name", [name for name in data_sets() if name not in cifar.DATASETS])
+@pytest.mark.parametrize("name", [name for name in data_sets() if name not in cifar.STATISTICS])
 def test_a_prepared_data_set_has_no_problem(roots, name, capsys):
     main("check", name, roots[name], "--workers", 1)
     assert capsys.readouterr().out.endswith(f"{roots[name]}: no problem found\n")
 
 
-@pytest.mark.parametrize("name", cifar.DATASETS)
+@pytest.mark.parametrize("name", cifar.STATISTICS)
 def test_all_that_is_wrong_with_a_tiny_cifar_is_its_size(roots, capsys, name):
     found = problems_of(capsys, name, roots[name])
     assert all("expected" in line for line in found)
