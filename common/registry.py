@@ -1,10 +1,41 @@
-"""Registration of a model factory with timm."""
+"""Registration of a model factory with timm, without importing timm: that takes two seconds, and a flag needs none."""
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 
-from timm.models import register_model
 from torch import nn
+
+TIMM = "timm.models"
+waiting: list[Callable[..., nn.Module]] = []
+"""What timm is given as soon as somebody imports it."""
+
+
+class _WithTimm(MetaPathFinder):
+    """Gives timm what is waiting, at the end of its import."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path) if fullname == TIMM else None
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            for entrypoint in waiting:
+                module.register_model(entrypoint)
+
+        spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if TIMM not in sys.modules:
+    sys.meta_path.insert(0, _WithTimm())
 
 
 def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -13,11 +44,14 @@ def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     timm also passes where pretrained weights would come from; this repository loads weights by `--weights` instead.
     """
 
-    @register_model
     @functools.wraps(factory)
     def entrypoint(*, pretrained=False, pretrained_cfg=None, pretrained_cfg_overlay=None, cache_dir=None, **kwargs):
         if pretrained:
             raise ValueError(f"{factory.__name__} ships no weights; create it without `pretrained` and load a file")
         return factory(**kwargs)
 
+    if TIMM in sys.modules:
+        sys.modules[TIMM].register_model(entrypoint)
+    else:
+        waiting.append(entrypoint)
     return entrypoint

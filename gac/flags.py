@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str] | None = None, *, testing: bool = False) -> a
     option("-b", "--batch_size", type=int, default=32 if testing else 64, help="of all processes together")
     option("-T", "--time", dest="T", type=int, default=6, minimum=1, help="time steps")
     option("-j", "--workers", type=int, default=16, help="loader processes, at most one per core")
-    option("--dataset", choices=cifar.DATASETS, default="cifar100")
+    option("--dataset", choices=cifar.STATISTICS, default="cifar100")
     option("--num-classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("--coding", choices=("gac", "direct", *ENCODERS), default="gac", help="how the image becomes a spike train")
     option("--kernel-size", type=int, default=4, help="of the gate's spatial convolutions")

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +39,8 @@ def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
 
 def build_model(args: argparse.Namespace, num_classes: int, process: Process) -> nn.Module:
     """The network that the flags describe, with `--weights` loaded if given."""
+    import timm
+
     create = partial(timm.create_model, T=args.T, num_classes=num_classes, width=args.width)
     if args.coding == "gac":
         model = create("gac_ms_resnet18_cifar", kernel_size=args.kernel_size)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
-import timm
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -28,6 +27,8 @@ STEPS_DRAWN = 10
 
 def build_model(recipe: Recipe, config: Config, width: float) -> nn.Module:
     """The network that the settings describe, with `pretrained_path` loaded if given."""
+    import timm
+
     model = timm.create_model(
         recipe.model,
         T=config.T,

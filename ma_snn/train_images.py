@@ -26,7 +26,6 @@ from common.training import (
     mixed_precision,
     run_folder,
 )
-from common.training.image_data import RepeatedAugmentation
 from ma_snn.Att_VGG.flags import MODELS, Recipe, parse, settings_name
 from ma_snn.Att_VGG.recipe import Mixing, SteppedAverage, build_loss, build_optimizer, build_schedule, labels_of
 from ma_snn.Att_VGG.results import Results, write_args
@@ -85,7 +84,11 @@ def main(recipe: Recipe) -> None:
         if args.augment and args.train_crop_size != TEST_SIDE:
             side = args.train_crop_size
             print(f"note: training crops of {side} x {side} pixels; the authors' commands give --train-crop-size 32")
-    sampler = RepeatedAugmentation(train_set, process, args.seed, args.ra_reps) if args.ra_sampler else None
+    sampler = None
+    if args.ra_sampler:
+        from common.training.repeated_augmentation import RepeatedAugmentation  # timm's data package is slow to import
+
+        sampler = RepeatedAugmentation(train_set, process, args.seed, args.ra_reps)
     train_loader = loader(train_set, train=True, drop_last=args.drop_last, sampler=sampler)
     evaluate = partial(evaluate_classification, loader=test_loader, loss_fn=build_loss(args), process=process)
     train(args, process, model, train_loader, evaluate)

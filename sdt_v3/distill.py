@@ -4,10 +4,8 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models.metaformer import MetaFormer, checkpoint_filter_fn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -40,6 +38,9 @@ def build_teacher(args: argparse.Namespace, process: Process, train: DataLoader,
     Raises:
         UserError: no weights, weights that do not fit, or a name that timm does not know.
     """
+    import timm
+    from timm.models.metaformer import MetaFormer, checkpoint_filter_fn
+
     name = AUTHORS_NAMES.get(args.teacher_model, args.teacher_model)
     if not args.teacher_weights and not args.tiny:
         raise UserError(f"--kd needs the weights of the teacher {name}: add --teacher_weights FILE; see Train_Large.md")
@@ -60,6 +61,8 @@ def build_teacher(args: argparse.Namespace, process: Process, train: DataLoader,
 
 def trained_stand_in(args: argparse.Namespace, process: Process, train: DataLoader, test: DataLoader) -> nn.Module:
     """A small residual network, trained for a few epochs in `<output_dir>/teacher`, or read from there if it was."""
+    import timm
+
     folder = args.output_dir / "teacher"
     teacher = timm.create_model(STAND_IN, num_classes=args.nb_classes)
     if process.is_main:

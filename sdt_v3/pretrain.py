@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-import timm
 import torch
 from torch import Tensor
 
@@ -61,6 +60,8 @@ def build_model(args: argparse.Namespace) -> mae.MaskedAutoencoder:
     Raises:
         UserError: settings that make no network.
     """
+    import timm
+
     names = ("max_value", "mask_ratio", "norm_pix_loss", "fix_token_order", "decoder_embed_dim", "decoder_depth")
     settings = {name: getattr(args, name) for name in names}
     settings |= {name: getattr(args, name) for name in ("embed_dim", "depth") if getattr(args, name) is not None}

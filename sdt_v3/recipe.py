@@ -4,7 +4,6 @@ import argparse
 import math
 from typing import Literal
 
-import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -116,6 +115,8 @@ def build_network(args: argparse.Namespace, process: Process, *, large: bool, **
     Raises:
         UserError: settings that make no network, or weights that do not fit it.
     """
+    import timm
+
     settings |= {"max_value": args.max_value, "embed_dim": args.embed_dim, "depth": args.depth}
     settings = {name: value for name, value in settings.items() if value is not None}
     weights = read_weights(args.weights) if args.weights else None

@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from timm.optim import Lamb
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -25,7 +24,6 @@ from common.training import (
     mixes,
     mixup_of,
 )
-from common.training.image_data import RepeatedAugmentation
 from sdt_v3.data.images import train_and_val
 from sdt_v3.distill import ask, build_teacher, distilling, label_loss
 from sdt_v3.flags import ImageRecipe, parse_images
@@ -62,7 +60,11 @@ def main(recipe: ImageRecipe) -> None:
         return
     if process.is_main:
         announce(args, recipe.tiny, f"{args.model}: {len(train_set)} training and {len(test_set)} test images")
-    sampler = RepeatedAugmentation(train_set, process, args.seed) if args.repeated_aug else None
+    sampler = None
+    if args.repeated_aug:
+        from common.training.repeated_augmentation import RepeatedAugmentation
+
+        sampler = RepeatedAugmentation(train_set, process, args.seed)
     train_loader = loader(train_set, train=True, drop_last=True, sampler=sampler)
     teacher = build_teacher(args, process, train_loader, test_loader) if args.kd else None
     history = train(recipe, args, process, model, train_loader, evaluate, teacher)
@@ -93,6 +95,8 @@ def train(
     teacher: nn.Module | None,
 ) -> list[dict]:
     """Train with LAMB and the per-step schedule; return one row of metrics per epoch."""
+    from timm.optim import Lamb
+
     lr, amp = peak_rate(args, process), mixed_precision(args, process)
     optimizer = Lamb(parameter_groups(model, args.weight_decay, args.layer_decay), lr=lr, trust_clip=True)
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}

@@ -16,5 +16,6 @@ def datasets(recipe: Recipe, args: argparse.Namespace, process: Process) -> tupl
     card = cards()[recipe.dataset]
     settings = {"T": args.T, "split_by": args.split_by, "downsample": args.downsample}
     root = frames_root(card, args, process, data_folder(recipe.data_folder), TINY_SET, **settings)
-    train_set = card.loader(root, True, transform=recipe.augment if args.augment else None, **settings)
+    transform = recipe.augmentation() if args.augment and recipe.augmentation else None
+    train_set = card.loader(root, True, transform=transform, **settings)
     return train_set, card.loader(root, False, **settings)

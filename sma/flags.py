@@ -38,7 +38,7 @@ class Recipe:
     seed: int
     optimizer: Callable[..., torch.optim.Optimizer]
     loss_fn: Callable[[Tensor, Tensor], Tensor]
-    augment: Callable[[Tensor], Tensor] | None = None
+    augmentation: Callable[[], Callable[[Tensor], Tensor]] | None = None
     pin_memory: bool = True
     tiny_downsample: int = 4
 

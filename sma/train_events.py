@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import timm
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -34,6 +33,8 @@ from sma.results import weights_path, write_results
 
 def build_model(recipe: Recipe, args: argparse.Namespace, process: Process) -> nn.Module:
     """The network that the flags describe, with `--weights` loaded if given."""
+    import timm
+
     model = timm.create_model(
         recipe.model,
         T=args.T,

@@ -4,13 +4,10 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.optim import create_optimizer_v2, optimizer_kwargs
-from timm.scheduler import create_scheduler_v2, scheduler_kwargs
-from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -28,6 +25,9 @@ from common.training import (
 )
 from common.training.checkpoint import FORMAT, read_file
 
+if TYPE_CHECKING:
+    from timm.scheduler.scheduler import Scheduler
+
 BatchTransform = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
@@ -37,6 +37,8 @@ def build_model(args: argparse.Namespace, variant: str, process: Process) -> nn.
     Raises:
         UserError: settings that make no network, or weights that do not fit it.
     """
+    import timm
+
     settings = {
         "embed_dim": args.dim,
         "depth": args.depths,
@@ -68,6 +70,8 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> Optimizer:
     Raises:
         UserError: it is unknown, or refuses its settings.
     """
+    from timm.optim import create_optimizer_v2, optimizer_kwargs
+
     try:
         return create_optimizer_v2(model, **optimizer_kwargs(args))
     except ValueError as error:
@@ -77,7 +81,7 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> Optimizer:
 class EpochSchedule:
     """One of timm's schedules, stepped after each epoch without arguments, as `common.training.fit` does."""
 
-    def __init__(self, schedule: Scheduler, epoch: int = 0):
+    def __init__(self, schedule: "Scheduler", epoch: int = 0):
         self.schedule, self.epoch = schedule, epoch
         if epoch:
             schedule.step(epoch)
@@ -100,6 +104,8 @@ def build_schedule(args: argparse.Namespace, optimizer: Optimizer, epochs_done: 
     Cosine, with warm-up over W of E epochs: warmup_lr + e (lr - warmup_lr) / W for e < W, then
     min_lr + (lr - min_lr) (1 + cos(pi e / E)) / 2, which does not start anew at W, and min_lr from E on.
     """
+    from timm.scheduler import create_scheduler_v2, scheduler_kwargs
+
     schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(args))
     return EpochSchedule(schedule, epochs_done), epochs
 

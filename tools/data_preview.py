@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from common.analysis.event_pictures import save_gif, to_rgb
-from common.analysis.figures import event_strip, save_figure
+from common.analysis.figures import event_strip, new_figure, save_figure
 from common.conversion.cache import EVENTS
 from common.conversion.view import Entry, View
 from common.errors import UserError
@@ -90,7 +89,7 @@ def _summed(frames: np.ndarray) -> np.ndarray:
 def _grid(pictures: Sequence[tuple[str, np.ndarray]], path: Path, title: str) -> Path:
     columns = min(len(pictures), 8)
     rows = -(-len(pictures) // columns)
-    figure = Figure(figsize=(1.6 * columns + 0.5, 1.9 * rows + 0.4), layout="constrained")
+    figure = new_figure(1.6 * columns + 0.5, 1.9 * rows + 0.4, layout="constrained")
     figure.suptitle(title, fontsize=8)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels:

@@ -3,7 +3,6 @@
 import ast
 from collections.abc import Sequence
 
-import timm
 from torch import nn
 
 from common.errors import UserError
@@ -16,6 +15,8 @@ def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
     Raises:
         UserError: unknown network, or arguments that it refuses.
     """
+    import timm
+
     known = ", ".join(papers())
     if not timm.is_model(name) or card_of(name) is None:
         raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing one of {known} lists them")

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 
-import timm
 from torch import nn
 
 import common
@@ -40,12 +39,16 @@ def folder(card: Networks) -> Path:
 
 def card_of(network: str) -> Networks | None:
     """The card of the package that registered a network."""
+    import timm
+
     module = timm.models.model_entrypoint(network).__module__
     return next((card for card in cards().values() if f"{module}.".startswith(f"{card.package}.")), None)
 
 
 def networks() -> list[str]:
     """The names of all networks that a card is responsible for."""
+    import timm
+
     cards()
     return [name for name in timm.list_models() if card_of(name)]
 

@@ -11,9 +11,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from common.analysis.figures import save_figure
+from common.analysis.figures import new_figure, save_figure
 from common.errors import UserError
 from common.training import run as run_tool
 from spikingformer.published import curves
@@ -89,7 +87,7 @@ def published(run: Mapping[str, Sequence[Mapping[str, float]]]) -> Curves:
 
 def draw(own: Mapping[str, Curves], authors: Mapping[str, Curves], path: Path) -> None:
     """One panel per quantity over the epochs: yours as lines, the authors' as dashed lines with a dot per point."""
-    figure = Figure(figsize=(13, 3.8))
+    figure = new_figure(13, 3.8)
     for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         for label, run in authors.items():
             axes.plot(run["epoch"], run[panel], "--o", markersize=3, label=f"published: {label}")

@@ -2,15 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from common.analysis.event_pictures import to_rgb
 from common.files import atomic_path
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
+
+def new_figure(width: float, height: float, **settings: object) -> "Figure":
+    """An empty figure of this size in inches."""
+    from matplotlib.figure import Figure  # takes a second, which only those pay who draw
+
+    return Figure(figsize=(width, height), **settings)
+
+
+def save_figure(figure: "Figure", path: str | Path) -> Path:
     """Write `figure` to `path`, atomically; the suffix chooses the format."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, bbox_inches="tight")
@@ -19,7 +29,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 
 def training_curves(history: Sequence[Mapping[str, float]], path: str | Path, title: str) -> Path:
     """Loss and top-1 accuracy per epoch from rows with `epoch`, `{train,test}_loss` and `{train,test}_acc1` (%)."""
-    figure = Figure(figsize=(9, 3.5))
+    figure = new_figure(9, 3.5)
     epochs = [row["epoch"] for row in history]
     for axes, key, label in zip(figure.subplots(1, 2), ("loss", "acc1"), ("loss", "accuracy (%)"), strict=True):
         for part in ("train", "test"):
@@ -43,7 +53,7 @@ def energy_chart(microjoules: Mapping[str, float], path: str | Path, title: str)
 
 
 def _layer_bars(values: Mapping[str, float], path: str | Path, title: str, label: str, number: str) -> Path:
-    figure = Figure(figsize=(7, 0.28 * len(values) + 1))
+    figure = new_figure(7, 0.28 * len(values) + 1)
     axes = figure.subplots()
     bars = axes.barh(list(values), list(values.values()))
     axes.bar_label(bars, fmt=number, fontsize=8)
@@ -55,7 +65,7 @@ def _layer_bars(values: Mapping[str, float], path: str | Path, title: str, label
 
 def event_strip(frames: np.ndarray, path: str | Path, title: str) -> Path:
     """The frames `[T, 2, H, W]` of one sample side by side."""
-    figure = Figure(figsize=(1.4 * len(frames), 2))
+    figure = new_figure(1.4 * len(frames), 2)
     for t, (axes, frame) in enumerate(zip(figure.subplots(1, len(frames), squeeze=False)[0], frames, strict=True)):
         axes.imshow(to_rgb(frame))
         axes.set_title(f"t = {t}", fontsize=8)

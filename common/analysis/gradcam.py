@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib import colormaps
 from torch import Tensor, nn
 
 from common.errors import UserError
@@ -66,6 +65,8 @@ def overlay(cam: Tensor, picture: np.ndarray) -> np.ndarray:
 
     heat = jet(ReLU(map) resized / its maximum);  result = 255 (heat + picture) / max(heat + picture)
     """
+    from matplotlib import colormaps  # takes a second
+
     resized = F.interpolate(cam[None, None].float().relu(), picture.shape[:2], mode="bilinear", align_corners=False)
     strength = (resized / resized.max().clamp(min=1e-12))[0, 0].cpu().numpy()
     mixed = colormaps["jet"](strength)[..., :3] + picture / 255

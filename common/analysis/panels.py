@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from common.analysis.figures import save_figure
+from common.analysis.figures import new_figure, save_figure
 
 SPACE = ("y", "x")
 
@@ -35,7 +34,7 @@ def draw_panels(
     """
     columns = min(len(panels), 6)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3 * columns, 2.4 * rows + 0.5), layout="constrained")
+    figure = new_figure(3 * columns, 2.4 * rows + 0.5, layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for panel, axes in zip(panels, grid, strict=False):

@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from common.analysis.event_pictures import to_rgb
 from common.conversion.cache import load_events, load_frames
@@ -194,6 +193,8 @@ def _downsampled(frames: Tensor, reading: Reading) -> Tensor:
 
 
 def _picture(picture: Image.Image, size: int) -> Tensor:
+    from torchvision.transforms import v2
+
     return v2.Compose([*centre(size), *to_tensor()])(picture)
 
 

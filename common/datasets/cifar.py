@@ -8,13 +8,11 @@
 
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torchvision
 from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from common.conversion.view import PARTS, Entry, View
 from common.datasets.card import DataSet
@@ -22,8 +20,11 @@ from common.datasets.imagenet import image_folder, image_view
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
 
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+    from torchvision.transforms import v2
+
 SIZE = 32
-DATASETS = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
 STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
@@ -31,23 +32,37 @@ STATISTICS = {
 """(mean, standard deviation) of the colours, as GAC normalises them."""
 
 
-def train_transform(name: str, augment: bool = True, normalise: bool = True) -> v2.Compose:
+@cache
+def datasets() -> "dict[str, type[CIFAR10]]":
+    """The classes of torchvision by the names of their sets."""
+    from torchvision.datasets import CIFAR10, CIFAR100  # takes two seconds, which only those pay who load images
+
+    return {"cifar10": CIFAR10, "cifar100": CIFAR100}
+
+
+def train_transform(name: str, augment: bool = True, normalise: bool = True) -> "v2.Compose":
     """PIL image to float32 `[3, 32, 32]`, augmented."""
+    from torchvision.transforms import v2
+
     steps = [v2.RandomCrop(SIZE, padding=4), v2.RandomHorizontalFlip()] if augment else []
     return v2.Compose([*steps, *_to_tensor(name, normalise)])
 
 
-def eval_transform(name: str, normalise: bool = True) -> v2.Compose:
+def eval_transform(name: str, normalise: bool = True) -> "v2.Compose":
     """PIL image to float32 `[3, 32, 32]`."""
+    from torchvision.transforms import v2
+
     return v2.Compose(_to_tensor(name, normalise))
 
 
-def _to_tensor(name: str, normalise: bool) -> list[v2.Transform]:
+def _to_tensor(name: str, normalise: bool) -> "list[v2.Transform]":
+    from torchvision.transforms import v2
+
     steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
     return [*steps, v2.Normalize(*STATISTICS[name])] if normalise else steps
 
 
-def cifar(name: str, root: str | Path, train: bool, transform: v2.Transform, *, published: bool = True) -> Dataset:
+def cifar(name: str, root: str | Path, train: bool, transform: "v2.Transform", *, published: bool = True) -> Dataset:
     """A part of CIFAR; it has `classes`.
 
     Args:
@@ -62,7 +77,7 @@ def cifar(name: str, root: str | Path, train: bool, transform: v2.Transform, *, 
     Raises:
         UserError: the data are not there, or not the published ones.
     """
-    root, cls = Path(root), DATASETS[name]
+    root, cls = Path(root), datasets()[name]
     if root.name == cls.base_folder:
         root = root.parent
     if (root / "train").is_dir():
@@ -83,14 +98,15 @@ def download(name: str, root: str | Path) -> None:
         UserError: it cannot be fetched.
     """
     try:
-        DATASETS[name](root, download=True)
+        datasets()[name](root, download=True)
     except (OSError, RuntimeError) as error:
+        url = datasets()[name].url
         raise UserError(
-            f"{DATASETS[name].url} could not be fetched ({error}); fetch it on another machine and unpack it in {root}"
+            f"{url} could not be fetched ({error}); fetch it on another machine and unpack it in {root}"
         ) from error
 
 
-def _unchecked(cls: type[torchvision.datasets.CIFAR10]) -> type[torchvision.datasets.CIFAR10]:
+def _unchecked(cls: "type[CIFAR10]") -> "type[CIFAR10]":
     """`cls` for files that have no published checksum: torchvision then only looks whether they exist."""
     train_list, test_list = ([[file, None] for file, _ in parts] for parts in (cls.train_list, cls.test_list))
     return type(
@@ -104,12 +120,14 @@ def cifar_views(name: str, root: Path) -> list[View]:
     Raises:
         UserError: not there, or not the published files.
     """
-    home = DATASETS[name].base_folder
+    home = datasets()[name].base_folder
     if root.name != home and not any((root / folder).is_dir() for folder in (home, "train")):
         raise UserError(
-            f"{root}: expected {home} or {{train,test}}/<class>/<image>; fetch {DATASETS[name].url}, unpack it, and "
+            f"{root}: expected {home} or {{train,test}}/<class>/<image>; fetch {datasets()[name].url}, unpack it, and "
             f"give the folder that {home} is in"
         )
+    from torchvision.datasets import ImageFolder
+
     parts = {part: cifar(name, root, part == "train", None) for part in PARTS}
     if isinstance(parts["train"], ImageFolder):
         return [image_view(root, parts)]

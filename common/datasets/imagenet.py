@@ -10,17 +10,20 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from common.conversion.view import Entry, View
 from common.datasets.card import DataSet
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
+
+if TYPE_CHECKING:
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PARTS = {True: ("train",), False: ("val", "test")}
@@ -31,28 +34,36 @@ _SYNSET_IMAGE = re.compile(r"n\d{8}_\w+|ILSVRC2012_val_\d+")
 """Names that ImageNet gives to one picture each; other sets may number theirs anew in each folder."""
 
 
-def train_transform(size: int = 224, min_area: float = 0.08, auto_augment: bool = True) -> v2.Compose:
+def train_transform(size: int = 224, min_area: float = 0.08, auto_augment: bool = True) -> "v2.Compose":
     """PIL image to float32 `[3, size, size]`, augmented."""
+    from torchvision.transforms import v2
+
     policy = [v2.AutoAugment()] if auto_augment else []
     return v2.Compose([v2.RandomResizedCrop(size, scale=(min_area, 1.0)), *policy, *to_tensor()])
 
 
-def eval_transform(size: int = 224) -> v2.Compose:
+def eval_transform(size: int = 224) -> "v2.Compose":
     """PIL image to float32 `[3, size, size]`, its centre."""
+    from torchvision.transforms import v2
+
     return v2.Compose([*centre(size), *to_tensor()])
 
 
-def centre(size: int) -> list[v2.Transform]:
+def centre(size: int) -> "list[v2.Transform]":
     """PIL image to the part of it that is evaluated."""
+    from torchvision.transforms import v2
+
     return [v2.Resize(size * 256 // 224), v2.CenterCrop(size)]
 
 
-def to_tensor() -> list[v2.Transform]:
+def to_tensor() -> "list[v2.Transform]":
     """PIL image to normalised float32 `[3, H, W]`."""
+    from torchvision.transforms import v2
+
     return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
 
 
-def imagenet(root: str | Path, train: bool, transform: v2.Transform) -> ImageFolder:
+def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "ImageFolder":
     """The images of `root`/train/<class>, or of `root`/val/<class> or `root`/test/<class>.
 
     Labels are positions in the sorted class names; for ImageNet's synset folders that is the usual order.
@@ -70,12 +81,14 @@ def imagenet(root: str | Path, train: bool, transform: v2.Transform) -> ImageFol
     return image_folder(folder, transform)
 
 
-def image_folder(folder: Path, transform: v2.Transform) -> ImageFolder:
+def image_folder(folder: Path, transform: "v2.Transform") -> "ImageFolder":
     """The images of `folder`/<class>.
 
     Raises:
         UserError: no class folders, or one without images.
     """
+    from torchvision.datasets import ImageFolder
+
     try:
         return ImageFolder(str(folder), transform, loader=load_rgb)
     except FileNotFoundError as error:
@@ -86,7 +99,7 @@ def image_folder(folder: Path, transform: v2.Transform) -> ImageFolder:
         ) from error
 
 
-def check_classes(train_set: ImageFolder, test_set: ImageFolder) -> None:
+def check_classes(train_set: "ImageFolder", test_set: "ImageFolder") -> None:
     """Make sure that a label means the same in both parts.
 
     Raises:
@@ -120,7 +133,7 @@ def imagenet_views(root: Path) -> list[View]:
     return [image_view(root, {Path(data.root).name: data for data in parts.values()})]
 
 
-def image_view(root: Path, parts: dict[str, ImageFolder]) -> View:
+def image_view(root: Path, parts: "dict[str, ImageFolder]") -> View:
     """The pictures of all `parts`, {name: pictures}."""
     entries = [
         Entry(

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from common.errors import UserError
@@ -16,6 +15,8 @@ def read_hdf5(path: str | Path) -> tuple[np.ndarray, int]:
     Raises:
         UserError: damaged, or without these three data sets.
     """
+    import h5py
+
     try:
         with h5py.File(path, "r") as content:
             times, addresses, label = (content[name][()] for name in ("times", "addrs", "labels"))
@@ -34,6 +35,8 @@ def write_hdf5(path: str | Path, events: np.ndarray, label: int) -> None:
     Raises:
         UserError: times outside 32 bits, or coordinates or a label outside 8 bits.
     """
+    import h5py
+
     for field, limit in (("t", 1 << 32), ("x", 256), ("y", 256)):
         values = events[field]
         if len(values) and (values.min() < 0 or values.max() >= limit):

@@ -7,10 +7,7 @@ SciPy, files of version 7.3, which are HDF5 and hold the matrix transposed, with
 import zlib
 from pathlib import Path
 
-import h5py
 import numpy as np
-from scipy.io import loadmat, savemat, whosmat
-from scipy.io.matlab import MatReadError
 
 from common.errors import UserError
 from common.events.event import pack
@@ -18,9 +15,7 @@ from common.files import atomic_path
 
 VARIABLE = "out"
 _COLUMNS = 6
-_DAMAGE = (
-    OSError, EOFError, ValueError, TypeError, LookupError, NotImplementedError, MatReadError, zlib.error,
-)  # fmt: skip
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error)
 
 
 def read_matlab(path: str | Path) -> np.ndarray:
@@ -35,12 +30,15 @@ def read_matlab(path: str | Path) -> np.ndarray:
     Raises:
         UserError: not a readable `.mat` file, no `out` in it, or an `out` that is not six columns of whole numbers.
     """
+    import h5py
+    from scipy.io.matlab import MatReadError
+
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such recording")
     try:
         names, matrix = _read_hdf5(path) if h5py.is_hdf5(path) else _read_version5(path)
-    except _DAMAGE as error:
+    except (*_DAMAGE, MatReadError) as error:
         raise UserError(f"{path}: cannot be read as a .mat file ({error}); fetch it again") from error
     if matrix is None:
         found = ", ".join(names) or "nothing"
@@ -61,6 +59,8 @@ def read_matlab(path: str | Path) -> np.ndarray:
 
 def write_matlab(path: str | Path, events: np.ndarray) -> None:
     """Write `events` [N] as `out` in a `.mat` file of version 5, atomically, in uint32 as dat2mat.m does."""
+    from scipy.io import savemat
+
     matrix = np.zeros((len(events), _COLUMNS), np.uint32)
     for column, field in zip((0, 3, 4, 5), "txyp", strict=True):
         matrix[:, column] = events[field]
@@ -70,11 +70,15 @@ def write_matlab(path: str | Path, events: np.ndarray) -> None:
 
 def _read_version5(path: Path) -> tuple[list[str], np.ndarray | None]:
     """Names of the variables, and `out` if it is among them."""
+    from scipy.io import loadmat, whosmat
+
     content = loadmat(path, variable_names=[VARIABLE])
     return [name for name, _, _ in whosmat(path)], content.get(VARIABLE)
 
 
 def _read_hdf5(path: Path) -> tuple[list[str], np.ndarray | None]:
+    import h5py
+
     with h5py.File(path, "r") as content:
         names = [name for name in content if not name.startswith("#")]
         return names, content[VARIABLE][()].T if VARIABLE in names else None

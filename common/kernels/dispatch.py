@@ -74,7 +74,6 @@ def convolution_wanted() -> str:
     return name
 
 
-@torch.compiler.assume_constant_result
 def choose(device_type: str, dtype: torch.dtype) -> str:
     """Name of the backend for such tensors: the wanted one, else the first of `REFUSALS` that does not refuse.
 
@@ -88,6 +87,10 @@ def choose(device_type: str, dtype: torch.dtype) -> str:
     if reason:
         raise UserError(f"neuron backend {name!r} cannot serve {dtype} on {device_type}: {reason}; or SNN_BACKEND=auto")
     return name
+
+
+# What `torch.compiler.assume_constant_result` does, which would import the whole compiler: a second for every program.
+choose._dynamo_marked_constant = True
 
 
 def multi_step_lif(x: Tensor, parameters: LIFParameters, time_dim: int = 0) -> Tensor:

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from common.training.checkpoint import save_file
 from common.training.launch import Process
@@ -59,6 +58,8 @@ class RunFiles:
     def __init__(
         self, folder: Path, log_dir: Path, net: str, rule: Rule, epochs: int, save_epoch: int, process: Process
     ):
+        from torch.utils.tensorboard import SummaryWriter
+
         self.folder, self.net, self.rule, self.epochs, self.save_epoch = folder, net, rule, epochs, save_epoch
         self.board = SummaryWriter(log_dir) if process.is_main else None
         self.losses: deque[float] = deque(maxlen=EVERY)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
 
 from common.datasets.imagenet import check_classes, eval_transform, imagenet, train_transform
 from common.errors import UserError
@@ -41,6 +40,9 @@ from common.training import (
     smooth_cross_entropy,
     weights_to_test,
 )
+
+if TYPE_CHECKING:
+    from torchvision.datasets import ImageFolder
 
 TINY = {
     "T": 2,
@@ -213,13 +215,15 @@ def data_root(args: argparse.Namespace, process: Process) -> Path:
         return write_tiny_images("imagenet", args.output_dir / "data" / "imagenet_tiny", **TINY_SET)
 
 
-def classes_of(args: argparse.Namespace, images: ImageFolder) -> int:
+def classes_of(args: argparse.Namespace, images: "ImageFolder") -> int:
     """The number of classes of the network."""
     return class_count(args.num_classes, len(images.classes), Path(images.root).parent)
 
 
 def build_model(preset: Preset, args: argparse.Namespace, num_classes: int, process: Process) -> nn.Module:
     """The network that the flags describe, with the weights loaded if given."""
+    import timm
+
     own = {name: getattr(args, name) for name in args.model_names}
     if args.blocks:
         own["blocks"] = tuple(args.blocks)
@@ -230,7 +234,7 @@ def build_model(preset: Preset, args: argparse.Namespace, num_classes: int, proc
     return model
 
 
-def loader_of(images: ImageFolder, args: argparse.Namespace, process: Process, *, train: bool) -> DataLoader:
+def loader_of(images: "ImageFolder", args: argparse.Namespace, process: Process, *, train: bool) -> DataLoader:
     """The images that this process works on, in the order that the flags ask for."""
     return make_shared_loader(
         images, args.batch_size, train=train, process=process, seed=args.seed, workers=args.workers
@@ -247,8 +251,8 @@ def train(
     args: argparse.Namespace,
     process: Process,
     model: nn.Module,
-    train_set: ImageFolder,
-    test_set: ImageFolder,
+    train_set: "ImageFolder",
+    test_set: "ImageFolder",
 ) -> list[Row]:
     """Train as the preset says, write the original's files and return one row of metrics per epoch."""
     num_classes, run_name = classes_of(args, test_set), Path(args.net, str(args.batch_size), str(args.lr), preset.tag)
@@ -291,7 +295,7 @@ def train(
     return history
 
 
-def evaluate_weights(preset: Preset, args: argparse.Namespace, process: Process, test_set: ImageFolder) -> None:
+def evaluate_weights(preset: Preset, args: argparse.Namespace, process: Process, test_set: "ImageFolder") -> None:
     """Print top-1 and top-5 accuracy of `--weights`, and the size of the network."""
     model = build_model(preset, args, classes_of(args, test_set), process)
     loader = loader_of(test_set, args, process, train=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import zoom
 
 from common.errors import UserError
 from common.files import atomic_path
@@ -50,6 +49,8 @@ def write_tiny_images(name: str, folder: str | Path, *, per_class: int, test_per
 
 def paint_digit(digit: np.ndarray, height: int, width: int, hue: float, rng: np.random.Generator) -> np.ndarray:
     """A picture, uint8 `[height, width, 3]`, of a digit `[8, 8]` (0 to 16) in a colour of about `hue` (0 to 1)."""
+    from scipy.ndimage import zoom
+
     side = int(min(height, width) * rng.uniform(0.7, 0.95))
     top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
     ink = np.zeros((height, width, 1))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import zoom
 
 from common.events.event import pack
 from common.files import atomic_path
@@ -52,6 +51,8 @@ def record_digit(image: np.ndarray, height: int, width: int, rng: np.random.Gene
     Returns:
         events [N] of dtype `EVENT`, sorted by time from 0.
     """
+    from scipy.ndimage import zoom
+
     side = min(height, width) // 2
     digit = np.clip(zoom(image / 16.0, side / 8, order=1), 0, 1)
     reach = rng.uniform(0.05, 0.08) * side

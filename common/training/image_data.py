@@ -4,9 +4,6 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from timm.data.distributed_sampler import RepeatAugSampler
-from torch.utils.data import Dataset
-
 from common.datasets import cifar
 from common.tiny.images import write_tiny_images
 from common.training.launch import Process, main_first
@@ -15,7 +12,7 @@ from common.training.program import data_folder
 
 def cifar_root(args: argparse.Namespace, process: Process, tiny: Mapping[str, int]) -> Path:
     """Where `args.dataset`, CIFAR10 or CIFAR100, is; downloaded with `--download`, or painted in the size `tiny`."""
-    published = cifar.DATASETS[args.dataset].base_folder
+    published = cifar.datasets()[args.dataset].base_folder
     root = args.data_path or data_folder(published, "")
     root = root.parent if root.name == published else root
     with main_first(process):
@@ -24,14 +21,3 @@ def cifar_root(args: argparse.Namespace, process: Process, tiny: Mapping[str, in
         if args.download:
             cifar.download(args.dataset, root)
     return root
-
-
-class RepeatedAugmentation(RepeatAugSampler):
-    """timm's sampler: `repeats` views of each image in different processes, as many samples per epoch as images.
-
-    `seed` decides the random generators of the loader's workers; the order depends on the epoch alone, as published.
-    """
-
-    def __init__(self, dataset: Dataset, process: Process, seed: int, repeats: int = 3):
-        super().__init__(dataset, process.world_size, process.rank, num_repeats=repeats)
-        self.seed = seed

@@ -1,10 +1,12 @@
 """Mixup and cutmix of whole batches, by timm."""
 
 import argparse
-
-from timm.data import Mixup
+from typing import TYPE_CHECKING
 
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    from timm.data import Mixup
 
 
 def mixes(args: argparse.Namespace) -> bool:
@@ -19,8 +21,10 @@ def mixes(args: argparse.Namespace) -> bool:
     return wanted
 
 
-def mixup_of(args: argparse.Namespace, num_classes: int) -> Mixup:
+def mixup_of(args: argparse.Namespace, num_classes: int) -> "Mixup":
     """Images `[B, C, H, W]` and labels `[B]` to mixed images and smoothed targets `[B, num_classes]`."""
+    from timm.data import Mixup
+
     return Mixup(
         args.mixup,
         args.cutmix,

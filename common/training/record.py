@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from common.files import atomic_path
@@ -21,6 +20,8 @@ class Recorder:
     def __init__(
         self, folder: Path, tensorboard_dir: Path, process: Process, first_epoch: int, epochs: int, select: str | None
     ):
+        from torch.utils.tensorboard import SummaryWriter
+
         self.folder, self.epochs, self.select = folder, epochs, select
         # Purging hides what an interrupted run wrote for the epochs that are now repeated.
         self.board = SummaryWriter(tensorboard_dir, purge_step=first_epoch) if process.is_main else None

@@ -6,7 +6,6 @@ import re
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from common import archives
@@ -212,6 +211,8 @@ def gesture_views(root: Path) -> list[View]:
 
 
 def _hdf5_label(path: Path) -> str:
+    import h5py
+
     try:
         with h5py.File(path, "r") as content:
             return str(int(content["labels"][()]))

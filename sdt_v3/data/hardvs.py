@@ -12,8 +12,6 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from common.conversion.view import PARTS, Entry, View
 from common.datasets.card import DataSet
@@ -152,6 +150,9 @@ def polarity_maps(image: Image.Image, size: int = 224, resize: int = 256) -> Ten
 
     The shorter side becomes `resize` (bicubic), then the centre is cut out.
     """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as transforms
+
     grey = transforms.resize(image.convert("L"), resize, InterpolationMode.BICUBIC)
     v = transforms.to_tensor(transforms.center_crop(grey, size))[0]
     return torch.stack([v < 0.12, (v > 0.3) & (v <= 0.78)]).float()

@@ -2,23 +2,27 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from common.datasets.imagenet import check_classes, imagenet
 from common.tiny.images import write_tiny_images
 from common.training import Process, class_count, data_folder, main_first
+
+if TYPE_CHECKING:
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
 
 TINY_SET = {"per_class": 100, "test_per_class": 40}
 CROP_SHARE = 224 / 232
 """Share of the resized side that evaluation keeps, up to 224 pixels; above, all of it."""
 
 
-def train_transform(args: argparse.Namespace) -> v2.Transform:
+def train_transform(args: argparse.Namespace) -> "v2.Transform":
     """PIL image to float32 `[3, S, S]`: random crop, flip, augmentation policy, normalisation, random erasing."""
+    from timm.data import create_transform
+
     return create_transform(
         args.input_size,
         is_training=True,
@@ -31,13 +35,18 @@ def train_transform(args: argparse.Namespace) -> v2.Transform:
     )
 
 
-def eval_transform(size: int) -> v2.Transform:
+def eval_transform(size: int) -> "v2.Transform":
     """PIL image to float32 `[3, size, size]`: its centre, after the shorter side became size / crop share."""
+    from timm.data import create_transform
+
     return create_transform(size, interpolation="bicubic", crop_pct=CROP_SHARE if size <= 224 else 1.0)
 
 
-def pretrain_transform(size: int) -> v2.Transform:
+def pretrain_transform(size: int) -> "v2.Transform":
     """PIL image to float32 `[3, size, size]`: a crop of 20 to 100 % of the area, mirrored half of the time."""
+    from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    from torchvision.transforms import v2
+
     return v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.2, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
@@ -58,7 +67,7 @@ def image_root(args: argparse.Namespace, process: Process) -> Path:
     return args.output_dir / "data"
 
 
-def train_and_val(args: argparse.Namespace, process: Process) -> tuple[ImageFolder, ImageFolder]:
+def train_and_val(args: argparse.Namespace, process: Process) -> "tuple[ImageFolder, ImageFolder]":
     """Both parts of the data set that the flags describe.
 
     Raises:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from common.layers import SpikeConv2d
@@ -63,6 +62,8 @@ class StepDropPath(nn.Module):
     """
 
     def __init__(self, rate: float, T: int, per_sample: bool):
+        from timm.layers import DropPath
+
         super().__init__()
         self.drop, self.T, self.per_sample = DropPath(rate), T, per_sample
 

@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 from einops import rearrange
-from timm.models.vision_transformer import Block as ViTBlock
 from torch import Tensor, nn
 
 from common.layout import Layout
@@ -50,6 +49,8 @@ class MaskedAutoencoder(Encoder):
         decoder_num_heads: int = 4,
         **settings,
     ):
+        from timm.models.vision_transformer import Block as ViTBlock
+
         super().__init__(embed_dim, in_chans, layer_scale=False, **settings)
         if img_size % PATCH:
             raise ValueError(f"img_size must be divisible by {PATCH}, got {img_size}")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
@@ -33,6 +32,8 @@ class Tiling(NamedTuple):
 
 def tiling(length: int, k: int) -> Tiling:
     """The fewest equal tiles of at most `LARGEST_STEP` pixels, of a size that transforms fast."""
+    from scipy.fft import next_fast_len
+
     count = math.ceil(length / LARGEST_STEP)
     size = next_fast_len(math.ceil(length / count) + k - 1, real=True)
     return Tiling(count, size - k + 1, size)

@@ -10,7 +10,6 @@ from common.datasets.card import cards
 from common.datasets.event_frames import EventFrames
 from common.training import Process, class_count, data_folder
 from common.training.event_data import frames_root
-from spikingformer.data.event_augmentation import augment
 from spikingformer.flags import EventRecipe
 from spikingformer.recipe import BatchTransform
 
@@ -23,6 +22,8 @@ def datasets(recipe: EventRecipe, args: argparse.Namespace, process: Process) ->
     Raises:
         UserError: unusable recordings, or more classes than `--num-classes`.
     """
+    from spikingformer.data.event_augmentation import augment
+
     card, settings = cards()[recipe.dataset], {"T": args.T, "downsample": args.downsample}
     root = frames_root(card, args, process, data_folder(recipe.folder), TINY_SET, **settings)
     part = partial(card.loader, root, split=args.split, **settings)

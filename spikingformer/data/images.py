@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
-from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -68,6 +66,8 @@ def both_parts(args: argparse.Namespace, root: Path) -> tuple[Dataset, Dataset]:
 
 def statistics(args: argparse.Namespace) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the colours, from 0 to 1."""
+    from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
     return tuple(args.mean or IMAGENET_DEFAULT_MEAN), tuple(args.std or IMAGENET_DEFAULT_STD)
 
 
@@ -76,6 +76,8 @@ def train_transform(args: argparse.Namespace) -> object:
 
     With the published scale and ratio of 1 the crop is the central square of an image, without any randomness.
     """
+    from timm.data import create_transform
+
     mean, std = statistics(args)
     return create_transform(
         args.img_size,
@@ -96,6 +98,8 @@ def train_transform(args: argparse.Namespace) -> object:
 
 def eval_transform(args: argparse.Namespace) -> object:
     """PIL image to float32 `[3, S, S]`: the shorter side resized to S / crop_pct, the centre, normalisation."""
+    from timm.data import create_transform
+
     mean, std = statistics(args)
     return create_transform(
         args.img_size, interpolation=args.interpolation or "bicubic", mean=mean, std=std, crop_pct=args.crop_pct
@@ -111,6 +115,8 @@ class ImageBatches:
         self.mean, self.std = (255 * tensor(values).view(1, 3, 1, 1) for values in (mean, std))
         self.mix, self.erase = mix, None
         if args.reprob > 0 and not args.no_aug:
+            from timm.data.random_erasing import RandomErasing
+
             self.erase = RandomErasing(args.reprob, mode=args.remode, max_count=args.recount, device=process.device)
 
     def __call__(self, images: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from common.layers import SpikeConv2d, TimeFolded, stem_of_static_image
@@ -57,6 +56,8 @@ class Block(nn.Module):
     """
 
     def __init__(self, dim: int, attn: nn.Module, mlp: nn.Module, drop_path: float = 0.0):
+        from timm.layers import DropPath
+
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = attn

@@ -2,7 +2,6 @@
 
 import csv
 import signal
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from gac.flags import parse
 from gac.ImageNet.conf import global_settings
 from gac.ImageNet.train_amp import PRESET
 from gac.ImageNet.visual import test_GradCAM as gradcam
+from tests.programs import run_pair, run_program
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -114,7 +114,7 @@ def test_the_settings_have_the_originals_names_and_values():
     }
 
 
-@pytest.mark.parametrize("dataset", cifar.DATASETS)
+@pytest.mark.parametrize("dataset", cifar.STATISTICS)
 def test_cifar_pickles_become_the_originals_result_files(main, dataset, capsys):
     out = main("--dataset", dataset)
     assert "best acc=" in (out / f"{dataset.upper()}_T=2.log").read_text()
@@ -200,15 +200,14 @@ def test_grad_cam_draws_the_picture_that_the_network_sees(train_amp, images, mon
 @pytest.mark.parametrize("script", ["CIFAR/main.py", "ImageNet/test.py"])
 def test_scripts_start_from_their_own_folder(script):
     path = ROOT / "gac" / script
-    result = subprocess.run([sys.executable, path.name, "--help"], cwd=path.parent, capture_output=True, text=True)
+    result = run_program(path.name, "--help", cwd=path.parent)
     assert "usage:" in result.stdout, result.stderr
 
 
 def test_two_processes_train_from_another_folder(images, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.launch", "--standalone", "--nproc_per_node=2"]
-    command += [str(ROOT / "gac" / "ImageNet" / "train_amp.py"), *IMAGENET, "--data-path", str(images)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    script = ROOT / "gac" / "ImageNet" / "train_amp.py"
+    for result in run_pair(script, *IMAGENET, "--data-path", images, flag=True, cwd=tmp_path):
+        assert result.returncode == 0, result.stderr
     assert len(list(tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_ACC/*/resnet18-best.pth"))) == 1
 
 
@@ -225,7 +224,7 @@ def test_real_imagenet_images_train_with_the_published_augmentation(train_amp, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", cifar.DATASETS)
+@pytest.mark.parametrize("dataset", cifar.STATISTICS)
 def test_tiny_cifar_is_learnt(monkeypatch, tmp_path, dataset):
     words = ["main.py", "--tiny", "--dataset", dataset, "--output-dir", str(tmp_path), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", words)

@@ -1,6 +1,5 @@
 """The ImageNet scripts as a user calls them, on a few painted digits and a narrow network."""
 
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from common.tiny.images import write_tiny_images
 from common.training import run
 from ma_snn.Att_Res_SNN import train_amp
 from ma_snn.Att_Res_SNN.train_finetune import finetune
+from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--tiny", "-net", "resnet18", "--width", "16", "-T", "1", "-b", "10", "--epochs", "1", "--device", "cpu")
@@ -66,8 +66,7 @@ def test_end_early_stops_before_training(call, tmp_path):
 
 
 def test_two_processes_of_the_published_launcher(images, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.launch", "--standalone", "--nproc_per_node", "2"]
-    command += [str(ROOT / "ma_snn/Att_Res_SNN/train_amp.py"), *SMALL, "--data-path", str(images)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    script = ROOT / "ma_snn/Att_Res_SNN/train_amp.py"
+    for result in run_pair(script, *SMALL, "--data-path", images, flag=True, cwd=tmp_path):
+        assert result.returncode == 0, result.stderr
     assert list(tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth"))

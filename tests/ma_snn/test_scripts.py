@@ -20,6 +20,7 @@ from ma_snn.data.dvs_gesture_hdf5 import write_tiny_gesture
 from ma_snn.models.attention import ATTENTIONS
 from ma_snn.train_events import main
 from tests.common.datasets.recordings import walk
+from tests.programs import run_pair, run_program
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
@@ -151,21 +152,18 @@ def test_saved_weights_give_the_saved_accuracy(call, capsys):
 
 
 def test_a_script_runs_in_its_own_folder(recordings, tmp_path):
-    command = [sys.executable, "Att_SNN_CNN.py", *SMALL, "--data-path", str(recordings / "DVSGestures")]
-    command += ["--output-dir", str(tmp_path)]
-    folder = ROOT / "ma_snn" / "DVSGestures"
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    paths = ("--data-path", recordings / "DVSGestures", "--output-dir", tmp_path)
+    result = run_program("Att_SNN_CNN.py", *SMALL, *paths, cwd=ROOT / "ma_snn" / "DVSGestures")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / f"{SCRIPTS[GESTURE]}.t7").exists()
 
 
 def test_two_processes_from_the_root(recordings, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["ma_snn/DVSGait/Att_SNN_CNN.py", *SMALL, "--data-path", str(recordings / "DVSGait")]
-    command += ["--output-dir", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    assert "18 training and 2 test recordings" in result.stdout
+    paths = ("--data-path", recordings / "DVSGait", "--output-dir", tmp_path)
+    pair = run_pair("ma_snn/DVSGait/Att_SNN_CNN.py", *SMALL, *paths, cwd=ROOT)
+    for result in pair:
+        assert result.returncode == 0, result.stderr
+    assert "18 training and 2 test recordings" in pair[0].stdout
     assert (tmp_path / f"{SCRIPTS[GAIT]}.t7").exists()
 
 

@@ -14,7 +14,7 @@ from common.events.event import pack
 from common.events.text import write_text
 from common.events.windows import bin_frames
 from common.training import Process
-from common.training.image_data import RepeatedAugmentation
+from common.training.repeated_augmentation import RepeatedAugmentation
 from sdt_v3.data.gait import GaitWindows, moved
 from sdt_v3.data.hardvs import HarDvs, clip_frames, frame_paths, polarity_maps
 from sdt_v3.data.images import eval_transform

@@ -28,6 +28,7 @@ from sdt_v3.distill import build_teacher
 from sdt_v3.flags import parse_images
 from sdt_v3.recipe import peak_rate
 from sdt_v3.results import Results
+from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
@@ -229,12 +230,11 @@ def test_saved_weights_give_the_logged_accuracy(call, capsys):
 
 
 def test_two_processes_distil_and_resume(call, data, tmp_path):
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    start += [str(ROOT / FILES["large"]), *SMALL, "--data_path", str(data / "images"), "--batch_size", "2", "--kd"]
-    start += ["--embed_dim", *map(str, WIDTHS["large"]), "--finetune", str(call("pretrain") / "checkpoint-0.pth")]
+    words = [*SMALL, "--data_path", data / "images", "--batch_size", "2", "--kd"]
+    words += ["--embed_dim", *WIDTHS["large"], "--finetune", call("pretrain") / "checkpoint-0.pth"]
     for more in ([], ["--epochs", "2", "--resume"]):
-        result = subprocess.run([*start, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr
+        for result in run_pair(ROOT / FILES["large"], *words, *more, cwd=tmp_path):
+            assert result.returncode == 0, result.stderr
     assert [row["epoch"] for row in log(tmp_path / "output_dir")] == [0, 1]
 
 

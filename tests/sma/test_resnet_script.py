@@ -1,7 +1,6 @@
 """The ImageNet script as a user calls it, on a few images and a narrow network."""
 
 import csv
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from common.tiny.images import write_tiny_images
 from common.training import run
 from sma.conf import global_settings
 from sma.train_amp import PRESET
+from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "imagenet_dogbird"
@@ -67,10 +67,8 @@ def test_a_run_writes_the_originals_files(call, tmp_path, flags):
 
 
 def test_two_processes_from_another_folder(images, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(ROOT / "sma" / "train_amp.py"), *SMALL, "--data-path", str(images)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    for result in run_pair(ROOT / "sma" / "train_amp.py", *SMALL, "--data-path", images, cwd=tmp_path):
+        assert result.returncode == 0, result.stderr
     assert list(tmp_path.glob("checkpoint/resnet18/8/0.1/ImageNet_ACC/*/resnet18-1-*.pth"))
 
 

@@ -100,7 +100,9 @@ def test_any_folder_of_atis_recordings_gives_classes_and_sensor(call, tmp_path, 
     assert "2 classes, 36 x 48 pixels, 18 training and 2 test recordings" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("launcher", ["torch.distributed.launch", "torch.distributed.run"])
+@pytest.mark.parametrize(
+    "launcher", ["torch.distributed.launch", pytest.param("torch.distributed.run", marks=pytest.mark.slow)]
+)
 def test_two_processes_from_another_folder(launcher, recordings, tmp_path):
     command = [sys.executable, "-m", launcher, "--standalone", "--nproc_per_node", "2"]
     command += [str(ROOT / "sma" / "vgg8_cifar10dvs_SMA.py"), *SMALL, "--data-path", str(recordings / "cifar10dvs")]

@@ -4,7 +4,6 @@ import argparse
 import csv
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from common.tiny.images import write_tiny_images
 from common.training import start
 from spikingformer.data import events, images
 from spikingformer.flags import CIFAR10_DVS, parse_events
+from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2] / "spikingformer"
 IMAGES, EVENTS = ("imagenet", "cifar10", "cifar100"), {"cifar10-dvs": "cifar10dvs", "dvs128-gesture": "dvs128"}
@@ -212,10 +212,9 @@ def recipe_sets(data, tmp_path):
 
 @pytest.mark.parametrize("name", ["imagenet", pytest.param("cifar10", marks=pytest.mark.slow)])
 def test_two_processes_from_another_folder(name, data, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(ROOT / name / "train.py"), *SMALL, "--img-size", SIZES[name], "--data-path", str(data / name)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    words = (*SMALL, "--img-size", SIZES[name], "--data-path", data / name)
+    for result in run_pair(ROOT / name / "train.py", *words, cwd=tmp_path):
+        assert result.returncode == 0, result.stderr
     assert list(tmp_path.glob("output/train/*/model_best.pth.tar"))
 
 

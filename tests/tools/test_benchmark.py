@@ -1,8 +1,6 @@
 """The benchmark as a rehearsal: what it measures, checks and writes, not how fast anything is."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 
 from common.errors import UserError
+from tests.programs import run_program
 from tools import benchmark
 from tools.benchmarks import events, lif, measure, network, report
 
@@ -116,12 +115,7 @@ def test_a_dead_process_is_one_line(monkeypatch):
 def test_as_a_user_runs_it(tmp_path):
     files = {kind: tmp_path / "out" / f"run.{kind}" for kind in ("json", "png", "md")}
     flags = ["--json", files["json"], "--chart", files["png"], "--markdown", files["md"]]
-    done = subprocess.run(
-        [sys.executable, benchmark.__file__, "events", "--quick", *flags],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    done = run_program(benchmark.__file__, "events", "--quick", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "| frames by time | 1 thread |" in done.stdout
     assert json.loads(files["json"].read_text())["suites"]["events"]["rows"][0]["suite"] == "events"

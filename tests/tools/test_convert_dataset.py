@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from common.datasets import cifar
 from common.datasets.n_caltech101 import NCaltech101
 from common.errors import UserError
 from tests.common.events.conftest import real_file
+from tests.programs import run_program, run_source
 from tools import convert_dataset
 from tools.data_sets import data_sets
 
@@ -55,7 +54,7 @@ def kills(command):
             return count
         assert os.WTERMSIG(status) == signal.SIGKILL, status
 
-commands = json.load(sys.stdin)
+commands = json.loads(sys.argv[1])
 print(json.dumps({name: kills(command) for name, command in commands.items()}))
 """
 """Run each command again and again, killed whenever it is about to give its eighth file the final name."""
@@ -78,8 +77,8 @@ def sources(tmp_path_factory) -> dict[str, Path]:
 def tiny_cifar():
     """Let the tiny CIFAR files, which have no published checksums, be read."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, cls in cifar.DATASETS.items():
-            patch.setitem(cifar.DATASETS, name, cifar._unchecked(cls))
+        for name, cls in cifar.datasets().items():
+            patch.setitem(cifar.datasets(), name, cifar._unchecked(cls))
         yield
 
 
@@ -100,7 +99,7 @@ def killed(sources, tmp_path_factory) -> dict[str, tuple[int, Path]]:
         name: [name, "--source", str(sources[name]), "--output", str(folder / name), "--workers", "1", *flags]
         for name, flags in CONVERTED.items()
     }
-    result = subprocess.run([sys.executable, "-c", KILLED], input=json.dumps(commands), capture_output=True, text=True)
+    result = run_source(KILLED, json.dumps(commands))
     assert result.returncode == 0, result.stderr
     return {name: (count, folder / name) for name, count in json.loads(result.stdout.splitlines()[-1]).items()}
 
@@ -128,16 +127,14 @@ def problems_of(capsys, name, root):
 
 
 def test_an_archive_becomes_a_loadable_data_set(sources, tmp_path):
-    command = [sys.executable, TOOL, "ncaltech101", "--source", sources["ncaltech101"] / "Caltech101.zip"]
-    command += ["--output", tmp_path, "-T", "5", "--split-by", "time", "--downsample", "6", "--workers", "2"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ("--output", tmp_path, "-T", "5", "--split-by", "time", "--downsample", "6", "--workers", "2")
+    result = run_program(TOOL, "ncaltech101", "--source", sources["ncaltech101"] / "Caltech101.zip", *words)
     frames, _ = NCaltech101(tmp_path, False, 5, "time", downsample=6)[0]
     assert (result.returncode, result.stdout, frames.shape) == (0, f"ready: {tmp_path}\n", (5, 2, 30, 40))
 
 
 def test_a_mistake_ends_in_one_line_and_status_2(tmp_path):
-    command = [sys.executable, TOOL, "check", "dvs128", tmp_path]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_program(TOOL, "check", "dvs128", tmp_path)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
 
 
@@ -208,13 +205,13 @@ def test_a_missing_source_is_told_with_what_to_fetch(name, tmp_path):
         main("prepare", name, "--source", tmp_path / "none", *flags)
 
 
-@pytest.mark.parametrize("name", [name for name in data_sets() if name not in cifar.DATASETS])
+@pytest.mark.parametrize("name", [name for name in data_sets() if name not in cifar.STATISTICS])
 def test_a_prepared_data_set_has_no_problem(roots, name, capsys):
     main("check", name, roots[name], "--workers", 1)
     assert capsys.readouterr().out.endswith(f"{roots[name]}: no problem found\n")
 
 
-@pytest.mark.parametrize("name", cifar.DATASETS)
+@pytest.mark.parametrize("name", cifar.STATISTICS)
 def test_all_that_is_wrong_with_a_tiny_cifar_is_its_size(roots, capsys, name):
     found = problems_of(capsys, name, roots[name])
     assert all("expected" in line for line in found)

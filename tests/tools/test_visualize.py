@@ -1,8 +1,6 @@
 """Every verb on every family, from every kind of sample, without a display."""
 
 import csv
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from PIL import Image
 
 from common.conversion.cache import save_frames
 from common.errors import UserError
+from tests.programs import run_source
 from tests.tools.small_networks import SMALL_NETWORKS
 from tools import visualize
 
@@ -129,9 +128,18 @@ def test_weights_are_those_of_the_file(tmp_path, drawn):
         assert {row["rate"] for row in csv.DictReader(stream)} == {"0"}
 
 
-def test_no_display_is_asked_for():
-    script = "import sys, tools.visualize; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+DRAWN = """
+import sys
+import tools.visualize
+from common.analysis.figures import new_figure, save_figure
+
+save_figure(new_figure(1, 1), sys.argv[1])
+sys.exit("matplotlib.pyplot" in sys.modules)
+"""
+
+
+def test_no_display_is_asked_for(tmp_path):
+    assert run_source(DRAWN, tmp_path / "empty.png").returncode == 0
 
 
 @pytest.mark.parametrize("verb", [[], ["events"], ["spikes"], ["attention"], ["gradcam"]])

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from unittest import mock
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -140,6 +139,8 @@ def loop(*, convolutions: bool = False) -> Iterator[None]:
 
 def candidates(case: Case) -> dict[str, Candidate]:
     """Every way of running the network of `case`, with the same weights and input."""
+    import timm
+
     papers()  # registers the networks
     torch.manual_seed(0)
     model = timm.create_model(case.model, **case.settings)

@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
+from common.analysis.figures import new_figure
 from common.files import atomic_path
 from tools.benchmarks.lif import SIMILAR
 from tools.benchmarks.measure import PEERS, Row, installed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HEAD = """\
 # Performance
@@ -131,7 +132,7 @@ def draw(report: dict, path: Path) -> None:
         rows = [row for row in part["rows"] if row.setting == first and row.variant != "bound"]
         panels[suite] = [row for row in rows if suite != "conv" or row.case.endswith(DRAWN)] or rows
     heights = [len({(row.case, row.measure) for row in rows}) + 2 for rows in panels.values()]
-    figure = Figure(figsize=(11, 0.32 * sum(heights) + 1), layout="constrained")
+    figure = new_figure(11, 0.32 * sum(heights) + 1, layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
     for axis, (suite, rows) in zip(axes, panels.items(), strict=True):
         axis.set_title(f"{suite}, {rows[0].setting}: time over ours (median, minimum to maximum)", fontsize=9)
@@ -140,7 +141,7 @@ def draw(report: dict, path: Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-def draw_suite(axis: Axes, rows: list[Row]) -> None:
+def draw_suite(axis: "Axes", rows: list[Row]) -> None:
     """One line per case and measure, one colour per variant."""
     ours = {(row.case, row.measure): row.median_ms for row in rows if row.variant == "ours"}
     places = {key: place for place, key in enumerate(ours)}
@@ -154,6 +155,8 @@ def draw_suite(axis: Axes, rows: list[Row]) -> None:
     axis.set_yticks(range(len(ours)), [f"{case}: {measure}" for case, measure in ours], fontsize=8)
     axis.invert_yaxis()
     axis.set_xscale("log")
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     axis.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +17,8 @@ PRODUCTS = ("conv", "linear", "attention")
 
 def network(row: Row, device: str = "meta") -> nn.Module:
     """The network of a row, by default without storage."""
+    import timm
+
     with torch.device(device):
         return timm.create_model(row.model, **row.create)
 

@@ -6,9 +6,7 @@ from datetime import date
 from itertools import groupby
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from common.analysis.figures import save_figure
+from common.analysis.figures import new_figure, save_figure
 from common.files import atomic_path, make_folder
 from spikingformer.published import curves
 from tools.doctor import examine
@@ -204,7 +202,7 @@ def operation_section(folder: Path) -> Iterator[Element]:
 
 
 def _bars(totals: dict[str, float], path: Path) -> None:
-    figure = Figure(figsize=(9, 0.2 * len(totals) + 1))
+    figure = new_figure(9, 0.2 * len(totals) + 1)
     axes = figure.subplots()
     axes.barh(list(totals), list(totals.values()))
     axes.invert_yaxis()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms import v2
 
 from common.analysis.gradcam import grad_cam, overlay
 from common.datasets.imagenet import centre, load_rgb, to_tensor
@@ -37,6 +36,8 @@ def main() -> None:
         raise UserError(f"there is no file {args.picture}; give the path of an image")
     process = start(args.device)
     model = build_model(PRESET, args, 10 if args.tiny else args.num_classes, process)
+    from torchvision.transforms import v2  # takes two seconds, which the flags need not wait for
+
     picture = v2.Compose(centre(args.img_size))(load_rgb(args.picture))
     image = v2.Compose(to_tensor())(picture)[None].to(process.device)
     cam = grad_cam(model, image, args.layer, args.target)

@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -19,6 +17,7 @@ from common.events.atis import write_atis
 from common.events.event import EVENT
 from tests.common.conftest import LOADERS, NAMES, T, tree
 from tests.common.events.conftest import real_file
+from tests.programs import run_source
 
 KILLED = """
 import os, signal, sys
@@ -65,15 +64,13 @@ def test_unpacked_sources_give_the_same_conversion(sources, roots, tmp_path, nam
 
 @pytest.mark.parametrize(("name", "kind"), [("dvs128", "savez"), ("cifar10dvs", "savez_compressed")])
 def test_a_killed_conversion_is_continued(sources, roots, tmp_path, name, kind):
-    arguments = [sys.executable, "-c", KILLED, kind, name, sources[name], tmp_path]
-    assert subprocess.run(arguments, capture_output=True, check=False).returncode == -9
+    assert run_source(KILLED, kind, name, sources[name], tmp_path).returncode == -9
     prepare(LOADERS[name], sources[name], tmp_path, T, workers=1)
     assert recordings_below(tmp_path) == recordings_below(roots[name])
 
 
 def test_a_killed_run_leaves_no_half_file_under_a_final_name(sources, tmp_path):
-    arguments = [sys.executable, "-c", KILLED, "savez", "cifar10dvs", sources["cifar10dvs"], tmp_path]
-    subprocess.run(arguments, capture_output=True, check=False)
+    run_source(KILLED, "savez", "cifar10dvs", sources["cifar10dvs"], tmp_path)
     names = cache.recordings_below(tmp_path / "events_np")
     assert len([cache.load_events(tmp_path / "events_np" / name) for name in names]) == 5
 

@@ -8,14 +8,14 @@ import torchvision
 from PIL import Image
 
 from common.datasets import cifar as module
-from common.datasets.cifar import DATASETS, STATISTICS, cifar, download, eval_transform, train_transform
+from common.datasets.cifar import STATISTICS, cifar, datasets, download, eval_transform, train_transform
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "cifar10_jpg"
 
 
-@pytest.fixture(scope="module", params=DATASETS)
+@pytest.fixture(scope="module", params=STATISTICS)
 def tiny(request, tmp_path_factory):
     """(name, folder) of a tiny CIFAR."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -33,7 +33,7 @@ def test_images_come_with_labels_and_classes(tiny, train, per_class):
 
 def test_the_folder_with_the_files_may_be_given_itself(tiny):
     name, folder = tiny
-    assert len(cifar(name, folder / DATASETS[name].base_folder, False, None, published=False))
+    assert len(cifar(name, folder / datasets()[name].base_folder, False, None, published=False))
 
 
 def test_files_that_are_not_the_published_ones_are_never_unpickled(tiny, monkeypatch):
@@ -43,13 +43,13 @@ def test_files_that_are_not_the_published_ones_are_never_unpickled(tiny, monkeyp
         cifar(name, folder, True, None)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", STATISTICS)
 def test_missing_data_say_where_to_get_and_put_them(tmp_path, name):
-    with pytest.raises(UserError, match=rf"--download, else fetch {DATASETS[name].url} .*{tmp_path}.*--data-path"):
+    with pytest.raises(UserError, match=rf"--download, else fetch {datasets()[name].url} .*{tmp_path}.*--data-path"):
         cifar(name, tmp_path, True, None)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", STATISTICS)
 def test_pixels_are_normalised_by_the_colours_of_the_data_set(name):
     mean, std = STATISTICS[name]
     white = eval_transform(name)(Image.new("RGB", (32, 32), "white"))
@@ -80,7 +80,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(module.DATASETS["cifar10"], "download", fail)
+    monkeypatch.setattr(module.datasets()["cifar10"], "download", fail)
     with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz could not be fetched .*another machine"):
         download("cifar10", tmp_path)
 

@@ -1,7 +1,6 @@
 """Starting the toy script in processes of its own, and comparing what two runs leave behind."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,23 +8,15 @@ from pathlib import Path
 import torch
 
 from common.training import load_checkpoint
+from tests.programs import PATIENCE, free_port, run_pair
 
 TOY = str(Path(__file__).with_name("toy.py"))
-PATIENCE = 180  # seconds, after which a run hangs
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def start_alone(*arguments):
-    return _finish([sys.executable, TOY, *map(str, arguments)])
 
 
 def start_with(launcher, *arguments):
     """Two processes through a launcher module of torch."""
-    start = [sys.executable, "-m", launcher, "--standalone", "--nproc_per_node", "2"]
-    return _finish([*start, TOY, *map(str, arguments)])
-
-
-def _finish(command):
+    command = [sys.executable, "-m", launcher, "--standalone", "--nproc_per_node", "2", TOY, *map(str, arguments)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
@@ -33,30 +24,8 @@ def start_pair(*runs):
     """Two processes as a launcher would start them, which do all `runs`; returns what each of them printed."""
     arguments = []
     for run in runs:  # a port each: one of the two may begin a run before the other has left the last
-        arguments += ["then", *map(str, run), "--port", _free_port()]
-    pair = [
-        subprocess.Popen(
-            [sys.executable, TOY, *arguments[1:]],
-            env=ENVIRONMENT
-            | {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        return [process.communicate(timeout=PATIENCE)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-
-
-def _free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
+        arguments += ["then", *map(str, run), "--port", free_port()]
+    return [result.stdout + result.stderr for result in run_pair(TOY, *arguments[1:])]
 
 
 def outcome(folder):

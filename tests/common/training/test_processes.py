@@ -5,15 +5,16 @@ import torch
 
 from common.training import load_checkpoint
 from tests.common.training import toy
-from tests.common.training.runs import outcome, start_alone, start_pair, start_with
+from tests.common.training.runs import TOY, outcome, start_pair, start_with
+from tests.programs import run_pair, run_program
 
 
 @pytest.fixture(scope="module")
 def two_and_one(tmp_path_factory):
     """The same training in two launched processes and in one with twice the batch size."""
     two, one = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("one")
-    result = start_with("torch.distributed.launch", "--output-dir", two, "-b", 4)
-    assert result.returncode == 0, result.stderr
+    for result in run_pair(TOY, "--output-dir", two, "-b", 4, flag=True):
+        assert result.returncode == 0, result.stderr
     toy.main(["--output-dir", str(one), "-b", "8"])
     return load_checkpoint(two / "checkpoint.pt"), load_checkpoint(one / "checkpoint.pt"), two
 
@@ -92,7 +93,7 @@ def test_sync_bn_on_the_cpu_is_said_to_be_left_out(spoiled):
 def test_a_killed_run_resumes_exactly(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     toy.main(["--output-dir", str(whole), "--random"])
-    killed = start_alone("--output-dir", parts, "--random", "--kill-after", 2)
+    killed = run_program(TOY, "--output-dir", parts, "--random", "--kill-after", 2)
     toy.main(["--output-dir", str(parts), "--random", "--resume"])
     assert killed.returncode == -9
     assert outcome(parts) == outcome(whole)

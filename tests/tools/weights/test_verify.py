@@ -1,7 +1,5 @@
 """The check of the whole store."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 
 from common.errors import UserError
 from common.files import sha256
+from tests.programs import run_program
 from tests.tools.weights.test_fetch import known_entry
 from tools import verify_weights
 from tools.weights.files import read_card
@@ -113,7 +112,6 @@ def test_all_problems_are_listed_before_the_exit(stored, capsys):
 
 
 def test_as_a_program_it_exits_with_2_and_one_line(home):
-    command = [sys.executable, "tools/verify_weights.py", "sma_vgg8_dvs128"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run_program("tools/verify_weights.py", "sma_vgg8_dvs128", cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "error: 1 of 1 weights have problems; the lines above say what to do"
