@@ -6,10 +6,8 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-import timm
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 import ma_snn  # noqa: F401  (registers the models)
 from common.training import (
@@ -37,6 +35,8 @@ TEST_SIDE = 32
 
 def build_model(args: argparse.Namespace, process: Process) -> nn.Module:
     """The network that the flags describe, with `--weights` loaded if given."""
+    import timm  # slow, and --help needs none
+
     model = timm.create_model(
         MODELS[args.model],
         T=args.T,
@@ -137,6 +137,8 @@ def train(
     average = SteppedAverage(args, model, process, len(train_loader)) if args.model_ema else None
     if process.is_main and not args.resume:
         write_args(args, board / "args.txt")
+    from torch.utils.tensorboard import SummaryWriter  # slow, and --help needs none
+
     with SummaryWriter(board) if process.is_main and average is not None else nullcontext() as tags:
         history = fit(
             model,

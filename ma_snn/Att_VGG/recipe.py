@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchvision.transforms import v2
 
 from common.training import Process, mse_one_hot, smooth_cross_entropy
 
@@ -90,6 +89,8 @@ class Mixing:
     """
 
     def __init__(self, args: argparse.Namespace):
+        from torchvision.transforms import v2  # slow to import
+
         kinds = ((v2.MixUp, args.mixup_alpha), (v2.CutMix, args.cutmix_alpha))
         self.choices = [kind(alpha=alpha, num_classes=args.num_classes) for kind, alpha in kinds if alpha > 0]
 

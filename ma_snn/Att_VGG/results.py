@@ -5,16 +5,19 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.tensorboard import SummaryWriter
 
 from common.files import atomic_path
 from common.training.checkpoint import save_file
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Row = dict[str, float]
 
@@ -40,7 +43,7 @@ class Results:
     schedule: LRScheduler
     scaler: torch.amp.GradScaler
     average: AveragedModel | None = None
-    board: SummaryWriter | None = None
+    board: "SummaryWriter | None" = None
     """Where the average's metrics go under the original's names, `ema_test_*`."""
 
     def __call__(self, model: nn.Module, history: list[Row]) -> None:

@@ -10,13 +10,16 @@ Both data sets are normalised with the statistics of CIFAR10, as published.
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch.utils.data import Dataset
-from torchvision.transforms import AutoAugmentPolicy, InterpolationMode, v2
 
 from common.datasets import cifar
 from common.training import Process
 from common.training.image_data import cifar_root
+
+if TYPE_CHECKING:
+    from torchvision.transforms import InterpolationMode, v2
 
 STATISTICS_OF = "cifar10"
 TINY_SET = {"per_class": 100, "test_per_class": 20}
@@ -33,8 +36,10 @@ def parts(args: argparse.Namespace, process: Process) -> Callable[[bool], Datase
     return part
 
 
-def train_transform(args: argparse.Namespace) -> v2.Compose:
+def train_transform(args: argparse.Namespace) -> "v2.Compose":
     """PIL image to float32 `[3, S, S]`, S = `--train-crop-size`, augmented."""
+    from torchvision.transforms import InterpolationMode, v2  # slow to import
+
     interpolation = InterpolationMode(args.interpolation)
     return v2.Compose(
         [
@@ -47,8 +52,10 @@ def train_transform(args: argparse.Namespace) -> v2.Compose:
     )
 
 
-def policy(name: str, interpolation: InterpolationMode) -> list[v2.Transform]:
+def policy(name: str, interpolation: "InterpolationMode") -> list["v2.Transform"]:
     """The augmentation policy `--auto-augment`: none, one of the three below, or AutoAugment's for a data set."""
+    from torchvision.transforms import AutoAugmentPolicy, v2
+
     simple = {"ta_wide": v2.TrivialAugmentWide, "ra": v2.RandAugment, "augmix": v2.AugMix}
     if name == "none":
         return []
