@@ -2,18 +2,27 @@
 
 import os
 import random
+from contextlib import suppress
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
 
+from common.errors import UserError
+from common.kernels import retain_memory
+
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 
 
 def pytest_configure():
-    """The same draws in every run; one thread per process when several test processes share the cores."""
+    """The same draws in every run; one thread per process when several test processes share the cores.
+
+    Freed memory is kept: networks of full size in float64 would spend a tenth of their time on fresh pages.
+    """
     hypothesis.settings.load_profile("repeatable")
+    with suppress(UserError):
+        retain_memory()
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -53,39 +52,6 @@ class Undrawn(TorchFunctionMode):
         if function in (Tensor.uniform_, Tensor.normal_):
             return arguments[0]
         return function(*arguments, **(settings or {}))
-
-
-class WholeBatch(TorchFunctionMode):
-    """While open, a float64 convolution with a small output is one matrix product of the whole batch.
-
-    torch multiplies sample by sample and reads all weights for each, which takes up to five times as long.
-    """
-
-    LARGEST = 256
-    """Pixels of such an output."""
-
-    def __torch_function__(self, function, types, arguments=(), settings=None):
-        y = None
-        if function in (torch.conv1d, torch.conv2d) and len(arguments) == 7 and arguments[0].dtype == torch.float64:
-            y = self.convolution(*arguments)
-        return function(*arguments, **(settings or {})) if y is None else y
-
-    def convolution(self, x, weight, bias, stride, padding, dilation, groups) -> Tensor | None:
-        """The result, None if it is large or the convolution has groups, dilation or padding by name."""
-        if groups > 1 or max(dilation) > 1 or isinstance(padding, str):
-            return None
-        if x.ndim == 3:
-            y = self.convolution(x[..., None, :], weight[..., None, :], bias, (1, *stride), (0, *padding), (1,), 1)
-            return None if y is None else y[..., 0, :]
-        sizes = zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True)
-        height, width = (1 + (size + 2 * edge - k) // step for size, k, step, edge in sizes)
-        if height * width > self.LARGEST:
-            return None
-        x = F.pad(x.transpose(0, 1), (padding[1], padding[1], padding[0], padding[0]))
-        taps = x.unfold(2, weight.shape[2], stride[0]).unfold(3, weight.shape[3], stride[1])
-        y = weight.flatten(1) @ taps.permute(0, 4, 5, 1, 2, 3).flatten(3).flatten(0, 2)
-        y = y.unflatten(1, (-1, height, width)).transpose(0, 1)
-        return y if bias is None else y + bias[:, None, None]
 
 
 def seeded_model(meta: dict) -> nn.Module:
@@ -152,14 +118,9 @@ class Rates:
         return np.array([self.values[name if "@" in name else f"{name}@0"] for name in self.names])
 
 
-def batch_norms(model: nn.Module) -> list[nn.Module]:
-    """All batch norms."""
-    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
-
 def calibrate(model: nn.Module, forward: Callable[[], Tensor]) -> None:
     """Set BN running statistics to those of one training forward, then switch to eval."""
-    norms = batch_norms(model)
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
@@ -169,31 +130,6 @@ def calibrate(model: nn.Module, forward: Callable[[], Tensor]) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
-
-
-class Statistics:
-    """The BN running statistics of a model, as they are when this is made."""
-
-    def __init__(self, model: nn.Module):
-        self.before = {norm: [buffer.clone() for buffer in norm.buffers()] for norm in batch_norms(model)}
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Put them back."""
-        for norm, buffers in self.before.items():
-            for buffer, value in zip(norm.buffers(), buffers, strict=True):
-                buffer.copy_(value)
-
-    def passed_once(self) -> bool:
-        """Whether each batch norm has seen one batch since."""
-        return all(norm.num_batches_tracked == 1 + count for norm, (*_, count) in self.before.items())
-
-    @torch.no_grad()
-    def undo_momentum(self) -> None:
-        """Make the running statistics those of the one batch: after = (1 - momentum) before + momentum batch."""
-        for norm, (mean, variance, _) in self.before.items():
-            for running, before in ((norm.running_mean, mean), (norm.running_var, variance)):
-                running.copy_(before + (running - before) / norm.momentum)
 
 
 def check_structure(model: nn.Module, meta: dict) -> None:
@@ -225,56 +161,52 @@ def check_arrays(
 
     `expected` is emptied. A network may return several logits in training; the fixture then names the second `_kd`.
     """
-    with WholeBatch():
-        model = seeded_model(meta)
-        check_structure(model, meta)
-        drawn, labels = seeded_data(meta)
-        x = prepare(drawn)
+    model = seeded_model(meta)
+    check_structure(model, meta)
+    drawn, labels = seeded_data(meta)
+    x = prepare(drawn)
 
-        def compare(mode: str, logits: Tensor | tuple[Tensor, Tensor], rates: Rates) -> None:
-            if isinstance(logits, tuple):
-                logits, distilled = logits
-                close(distilled, expected.pop(f"logits_{mode}_kd"), f"logits_{mode}_kd")
-            close(logits, expected.pop(f"logits_{mode}"), f"logits_{mode}")
-            close(rates.array(), expected.pop(f"rates_{mode}", rates.array()), f"rates_{mode}")
+    def compare(mode: str, logits: Tensor | tuple[Tensor, Tensor], rates: Rates) -> None:
+        if isinstance(logits, tuple):
+            logits, distilled = logits
+            close(distilled, expected.pop(f"logits_{mode}_kd"), f"logits_{mode}_kd")
+        close(logits, expected.pop(f"logits_{mode}"), f"logits_{mode}")
+        close(rates.array(), expected.pop(f"rates_{mode}", rates.array()), f"rates_{mode}")
 
-        def evaluate(mode: str) -> None:
-            model.eval()
-            with torch.no_grad(), Rates(model, meta["neurons"]) as rates:
-                compare(mode, model(x), rates)
+    model.eval()
+    with torch.no_grad(), Rates(model, meta["neurons"]) as rates:
+        compare("eval", model(x), rates)
 
-        evaluate("eval")
-        seeded = Statistics(model)
-        calibrated = next((mode for mode in ("eval_calibrated", "calibrated") if f"logits_{mode}" in expected), None)
-        if "loss" in expected:
-            model.train()
-            with Rates(model, meta["neurons"]) as rates:
-                logits = model(x)
-            compare("train", logits, rates)
-            loss = loss_fn(logits, labels)
-            close(loss, expected.pop("loss"), "loss")
-            if "grad_norms" in expected:
-                loss.backward()
-                norms = [p.grad.norm() if p.grad is not None else torch.zeros(()) for p in model.parameters()]
-                without_gradient_0 = expected.pop("grad_norms").nan_to_num(0.0)
-                close(torch.stack(norms), without_gradient_0, "grad_norms", rtol=1e-7, atol=1e-8)
-            state = model.state_dict()
-            close(torch.stack([state[name].norm() for name in meta["running"]]), expected.pop("running"), "running")
-        trained = Statistics(model)
-        if calibrated:
-            if seeded.passed_once():
-                seeded.undo_momentum()
-            else:
-                seeded.restore()
-                calibrate(model, lambda: model(x))
-            evaluate(calibrated)
-            trained.restore()
-        if "losses" in expected:
-            wanted = expected.pop("losses")
-            model.train()
-            losses = next_losses(optimizer(model), lambda: loss_fn(model(x), labels), steps=len(wanted) - 1)
-            close([loss.item(), *losses], wanted, "losses")
+    calibrated = next((mode for mode in ("eval_calibrated", "calibrated") if f"logits_{mode}" in expected), None)
+    if calibrated:
+        buffers = [buffer.clone() for buffer in model.buffers()]
+        calibrate(model, lambda: model(x))
+        with torch.no_grad(), Rates(model, meta["neurons"]) as rates:
+            compare(calibrated, model(x), rates)
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+
+    if "loss" not in expected:
         assert not expected, f"unchecked arrays: {sorted(expected)}"
+        return
+    model.train()
+    with Rates(model, meta["neurons"]) as rates:
+        logits = model(x)
+    compare("train", logits, rates)
+    loss = loss_fn(logits, labels)
+    close(loss, expected.pop("loss"), "loss")
+    if "grad_norms" in expected:
+        loss.backward()
+        norms = [p.grad.norm() if p.grad is not None else torch.zeros(()) for p in model.parameters()]
+        without_gradient_0 = expected.pop("grad_norms").nan_to_num(0.0)
+        close(torch.stack(norms), without_gradient_0, "grad_norms", rtol=1e-7, atol=1e-8)
+    state = model.state_dict()
+    close(torch.stack([state[name].norm() for name in meta["running"]]), expected.pop("running"), "running")
+    if "losses" in expected:
+        wanted = expected.pop("losses")
+        losses = next_losses(optimizer(model), lambda: loss_fn(model(x), labels), steps=len(wanted) - 1)
+        close([loss.item(), *losses], wanted, "losses")
+    assert not expected, f"unchecked arrays: {sorted(expected)}"
 
 
 def next_losses(stepper: torch.optim.Optimizer, loss_of_batch: Callable[[], Tensor], steps: int) -> list[float]:
