@@ -6,10 +6,21 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
+LEVELS = {"v4": "AVX512", "v3": "AVX2", "v2": "DEFAULT"}
+"""What a wheel holds kernels for, x86-64-v4 to v2, and what torch calls a processor that runs them; best first."""
+
 
 def extension_path(module: str, name: str) -> Path:
-    """Where the compiled extension `name` belongs: beside the file `module`."""
-    return Path(module).with_name(name + sysconfig.get_config_var("EXT_SUFFIX"))
+    """Where the compiled extension `name` is, beside the file `module`: made for this machine, or for its kind."""
+    import torch  # setup.py knows no torch
+
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    own = Path(module).with_name(name + suffix)
+    kinds = list(LEVELS.values())
+    capability = torch.backends.cpu.get_cpu_capability()
+    best = kinds.index(capability) if capability in kinds else len(kinds) - 1
+    places = [own, *(own.with_name(f"{name}_{level}{suffix}") for level in list(LEVELS)[best:])]
+    return next((place for place in places if place.exists()), own)
 
 
 def source_hash(folder: Path) -> str:

@@ -134,7 +134,11 @@ def convolutions() -> dict[str, str]:
     reason = spike_conv.refusal()
     limits = ", ".join(f"{kind} {share:.0%}" for kind, (share, _) in spike_conv.LIMITS.items())
     how = f"skip zeros where at most so many inputs are spikes: {limits}; dense elsewhere"
-    return {"wanted": dispatch.convolution_wanted(), "on CPU tensors, float32": f"dense: {reason}" if reason else how}
+    return {
+        "wanted": dispatch.convolution_wanted(),
+        "kernels": spike_conv.LIBRARY.name.partition(".")[0],
+        "on CPU tensors, float32": f"dense: {reason}" if reason else how,
+    }
 
 
 def launcher() -> str:
