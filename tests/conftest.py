@@ -1,5 +1,6 @@
 """Settings of the whole test run."""
 
+import gc
 import os
 import random
 from contextlib import suppress
@@ -25,6 +26,12 @@ def pytest_configure():
         retain_memory()
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """The garbage collector need not look again and again at what was imported."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.hookimpl(tryfirst=True)

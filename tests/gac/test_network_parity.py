@@ -8,6 +8,9 @@ import gac  # noqa: F401  (registers the models)
 from common.training.losses import smooth_cross_entropy
 from tests.parity.harness import check_network, fixtures
 
+LARGER = ("gac_cifar_t6_c100",)
+"""What other fixtures show with smaller images and fewer steps."""
+
 
 def sgd(weight_decay):
     return lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=weight_decay)
@@ -17,7 +20,7 @@ def as_drawn(images):
     return images
 
 
-@pytest.mark.parametrize("file", fixtures("gac", "gac_cifar_*", "direct_cifar_*"))
+@pytest.mark.parametrize("file", fixtures("gac", "gac_cifar_*", "direct_cifar_*", slow=LARGER))
 def test_cifar_network_equals_the_original(file):
     check_network(file, as_drawn, lambda logits, labels: F.cross_entropy(logits.mean(1), labels), sgd(5e-5))
 

@@ -135,6 +135,7 @@ def final_weights(folder):
     return torch.load(path, weights_only=True)["model"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_bit_equal(call):
     whole = call(GESTURE, "--num_epochs", "2", output="whole")
     call(GESTURE, "--num_epochs", "1", output="parts")

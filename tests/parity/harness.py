@@ -21,11 +21,11 @@ FOLDER = Path(__file__).parent
 RTOL, ATOL = 1e-9, 1e-11
 
 
-def fixtures(paper: str, *patterns: str) -> list:
-    """Parametrisation over the fixture files of a paper whose names match a pattern."""
+def fixtures(paper: str, *patterns: str, slow: tuple[str, ...] = ()) -> list:
+    """Parametrisation over the fixture files of a paper whose names match a pattern; `slow` ones are marked so."""
     files = [file for pattern in patterns for file in sorted((FOLDER / paper).glob(f"{pattern}.npz"))]
     assert files, f"no fixture of {paper} matches {patterns}"
-    return [pytest.param(file, id=file.stem) for file in files]
+    return [pytest.param(file, id=file.stem, marks=[pytest.mark.slow] * (file.stem in slow)) for file in files]
 
 
 def load(file: Path) -> tuple[dict, dict[str, Tensor]]:

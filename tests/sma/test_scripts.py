@@ -16,6 +16,7 @@ from common.tiny.events import write_tiny
 from common.training import run
 from sma import vgg8_cifar10dvs_SMA, vgg8_dvs128_SMA, vgg8_NCaltech101_SMA
 from sma.train_events import main
+from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
@@ -67,6 +68,7 @@ def final_weights(folder):
     return torch.load(folder / "vgg8_cifar10dvs_SMA" / "checkpoint.pt", weights_only=True)["model"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_bit_equal(call):
     whole = call("cifar10dvs", "--epochs", "2", "--augment", output="whole")
     call("cifar10dvs", "--epochs", "1", "--augment", output="parts")
@@ -100,10 +102,18 @@ def test_any_folder_of_atis_recordings_gives_classes_and_sensor(call, tmp_path, 
     assert "2 classes, 36 x 48 pixels, 18 training and 2 test recordings" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "launcher", ["torch.distributed.launch", pytest.param("torch.distributed.run", marks=pytest.mark.slow)]
-)
-def test_two_processes_from_another_folder(launcher, recordings, tmp_path):
+def test_two_processes_from_another_folder(recordings, tmp_path):
+    script, data = ROOT / "sma" / "vgg8_cifar10dvs_SMA.py", recordings / "cifar10dvs"
+    pair = run_pair(script, *SMALL, "--data-path", data, flag=True, cwd=tmp_path)
+    for result in pair:
+        assert result.returncode == 0, result.stderr
+    assert "18 training and 2 test recordings" in pair[0].stdout
+    assert (tmp_path / "result_model" / "vgg8_cifar10dvs_SMA_max.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torch.distributed.launch", "torch.distributed.run"])
+def test_the_launchers_start_two_processes_from_another_folder(launcher, recordings, tmp_path):
     command = [sys.executable, "-m", launcher, "--standalone", "--nproc_per_node", "2"]
     command += [str(ROOT / "sma" / "vgg8_cifar10dvs_SMA.py"), *SMALL, "--data-path", str(recordings / "cifar10dvs")]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -23,7 +23,11 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("file", fixtures("sma", "vgg8_*"))
+LARGER = ("vgg8_dvs128_azo",)
+"""What another fixture shows with fewer steps."""
+
+
+@pytest.mark.parametrize("file", fixtures("sma", "vgg8_*", slow=LARGER))
 def test_network_equals_the_original(file):
     loss_fn, optimizer = RECIPES[file.stem.split("_")[1]]
     check_network(file, lambda drawn: drawn.transpose(0, 1), loss_fn, optimizer)

@@ -7,6 +7,9 @@ import torch.nn.functional as F
 import spikingformer  # noqa: F401  (registers the models)
 from tests.parity.harness import check_network, fixtures, load
 
+LARGER = ("spikingformer_8_768_imagenet_h8_T4_32px", "cml_spikingformer_cifar_4_384_cifar10_h12_T4")
+"""What other fixtures show with less width or depth."""
+
 
 def smoothed_cross_entropy(logits, labels):
     return F.cross_entropy(logits, labels, label_smoothing=0.1)
@@ -18,7 +21,7 @@ def adamw(recipe):
     )
 
 
-@pytest.mark.parametrize("file", fixtures("spikingformer", "spikingformer_*", "cml_*"))
+@pytest.mark.parametrize("file", fixtures("spikingformer", "spikingformer_*", "cml_*", slow=LARGER))
 def test_network_equals_the_original(file):
     recipe = load(file)[0]["optimizer"]
     check_network(file, lambda drawn: drawn, smoothed_cross_entropy, recipe and adamw(recipe))

@@ -30,6 +30,10 @@ def test_auto_takes_the_compiled_neuron_for_cpu_tensors():
     assert dispatch.choose("cpu", torch.float32) == "cpu"
 
 
+def test_the_choice_is_marked_as_torch_marks_constant_results():
+    assert vars(dispatch.choose) == vars(torch.compiler.assume_constant_result(lambda: None))
+
+
 def test_auto_takes_the_reference_without_the_extension(no_extension):
     assert dispatch.choose("cpu", torch.float32) == "torch"
 
