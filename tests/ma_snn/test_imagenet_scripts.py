@@ -65,6 +65,7 @@ def test_end_early_stops_before_training(call, tmp_path):
     assert not (tmp_path / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_of_the_published_launcher(images, tmp_path):
     script = ROOT / "ma_snn/Att_Res_SNN/train_amp.py"
     for result in run_pair(script, *SMALL, "--data-path", images, flag=True, cwd=tmp_path):

@@ -159,6 +159,7 @@ def test_a_script_runs_in_its_own_folder(recordings, tmp_path):
     assert (tmp_path / f"{SCRIPTS[GESTURE]}.t7").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_from_the_root(recordings, tmp_path):
     paths = ("--data-path", recordings / "DVSGait", "--output-dir", tmp_path)
     pair = run_pair("ma_snn/DVSGait/Att_SNN_CNN.py", *SMALL, *paths, cwd=ROOT)

@@ -4,6 +4,7 @@ Everything that a fixture holds is checked: a key that no check covers fails the
 """
 
 from collections.abc import Callable
+from contextlib import ContextDecorator
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import timm
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 from tests.parity.seeded import load_fixture, load_seeded_weights, seeded_input, seeded_labels
@@ -45,19 +48,9 @@ def close(actual, expected, name: str = "", rtol: float = RTOL, atol: float = AT
     )
 
 
-class Undrawn(TorchFunctionMode):
-    """While open, tensors are not filled with random numbers: weights that are overwritten need none."""
-
-    def __torch_function__(self, function, types, arguments=(), settings=None):
-        if function in (Tensor.uniform_, Tensor.normal_):
-            return arguments[0]
-        return function(*arguments, **(settings or {}))
-
-
 def seeded_model(meta: dict) -> nn.Module:
     """The network of a fixture in float64 with its seeded weights, dropout off."""
-    with Undrawn():
-        model = timm.create_model(meta["create"]["model"], **meta["create"]["kwargs"]).double()
+    model = timm.create_model(meta["create"]["model"], **meta["create"]["kwargs"]).double()
     reseed(model, meta)
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -65,6 +58,35 @@ def seeded_model(meta: dict) -> nn.Module:
         if isinstance(module, DropPath):
             module.drop_prob = 0.0
     return model
+
+
+class WholeBatch(ContextDecorator, TorchFunctionMode):
+    """While open, float64 convolutions are one matrix product of the whole batch where the images are small.
+
+    PyTorch has no fast float64 convolution: its own reads all the weights again for every image. Those with a bias
+    stay, because its gradient before a norm is rounding alone, which fixtures hold.
+    """
+
+    def __torch_function__(self, function, types, arguments=(), settings=None):
+        settings = settings or {}
+        if function is torch.conv2d:
+            return _conv2d(*arguments, **settings)
+        return function(*arguments, **settings)
+
+
+def _conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    kernel = weight.shape[2:]
+    if x.ndim != 4 or bias is not None or groups != 1 or isinstance(padding, str) or x.dtype is not torch.float64:
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
+    height, width = (
+        (size + 2 * pad - step * (taps - 1) - 1) // by + 1
+        for size, pad, step, taps, by in zip(x.shape[2:], padding, dilation, kernel, stride, strict=True)
+    )
+    if height * width > 256:
+        return F.conv2d(x, weight, bias, stride, padding, dilation)
+    columns = F.unfold(x, kernel, dilation, padding, stride).transpose(0, 1).flatten(1)
+    return (weight.flatten(1) @ columns).unflatten(1, (len(x), height, width)).transpose(0, 1)
 
 
 @torch.no_grad()
@@ -150,6 +172,7 @@ def check_network(
     check_arrays(*load(file), prepare, loss_fn, optimizer)
 
 
+@WholeBatch()
 def check_arrays(
     meta: dict,
     expected: dict[str, Tensor],

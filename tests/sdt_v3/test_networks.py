@@ -13,7 +13,7 @@ from tests.parity.harness import check_arrays, fixtures, load
 from tests.parity.seeded import seeded_input
 
 DVS = fixtures("sdt_v3", "sdt_v3_hardvs_*", "sdt_v3_gesture_*")
-LARGE = fixtures("sdt_v3", "sdt_v3_large_*", "sdt_v3_83m_*")
+LARGE = fixtures("sdt_v3", "sdt_v3_large_*", "sdt_v3_83m_*", slow=("sdt_v3_83m_d4_96px_b1_eval",))
 BASE = fixtures("sdt_v3", "sdt_v3_small_*", "sdt_v3_5m_*", "sdt_v3_10m_*")
 
 

@@ -8,8 +8,8 @@ import sma  # noqa: F401  (registers the models)
 from common.training.losses import smooth_cross_entropy
 from tests.parity.harness import check_network, check_structure, fixtures, load
 
-LARGE = ("resnet18", "resnet104")
-"""Half a minute each: 64 x 64 pixels with five training steps, and 137 M parameters."""
+LARGE = ("resnet18", "resnet34", "resnet104")
+"""Half a minute each: 64 x 64 pixels with five training steps, or up to 137 M parameters."""
 
 
 def check(file):
@@ -21,7 +21,7 @@ def check(file):
     )
 
 
-@pytest.mark.parametrize("file", fixtures("sma", "resnet18_azo", "resnet34", "ms_resnet*"))
+@pytest.mark.parametrize("file", fixtures("sma", "resnet18_azo", "ms_resnet*"))
 def test_network_equals_the_original(file):
     check(file)
 

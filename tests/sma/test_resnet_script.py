@@ -66,6 +66,7 @@ def test_a_run_writes_the_originals_files(call, tmp_path, flags):
     assert list(folder.glob("resnet18-1-*.pth"))
 
 
+@pytest.mark.slow
 def test_two_processes_from_another_folder(images, tmp_path):
     for result in run_pair(ROOT / "sma" / "train_amp.py", *SMALL, "--data-path", images, cwd=tmp_path):
         assert result.returncode == 0, result.stderr

@@ -86,6 +86,7 @@ def test_saved_weights_give_the_logged_accuracy(call, capsys):
     assert f"test accuracy {float(row['test_acc1']):.2f} % of 2 recordings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [("--no-azo",), ("--azo-version", "loop"), ("--lightweight",), ("-T", "2")])
 def test_variants_run(call, flags):
     assert final_weights(call("cifar10dvs", *flags))
@@ -102,6 +103,7 @@ def test_any_folder_of_atis_recordings_gives_classes_and_sensor(call, tmp_path, 
     assert "2 classes, 36 x 48 pixels, 18 training and 2 test recordings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_processes_from_another_folder(recordings, tmp_path):
     script, data = ROOT / "sma" / "vgg8_cifar10dvs_SMA.py", recordings / "cifar10dvs"
     pair = run_pair(script, *SMALL, "--data-path", data, flag=True, cwd=tmp_path)

@@ -7,7 +7,13 @@ import torch.nn.functional as F
 import spikingformer  # noqa: F401  (registers the models)
 from tests.parity.harness import check_network, fixtures, load
 
-LARGER = ("spikingformer_8_768_imagenet_h8_T4_32px", "cml_spikingformer_cifar_4_384_cifar10_h12_T4")
+REPEATED = (
+    "spikingformer_8_768_imagenet_h8_T4_32px",
+    "spikingformer_cifar_4_384_cifar10_h12_T4",
+    "cml_spikingformer_8_384_imagenet_h8_T4_64px",
+    "cml_spikingformer_cifar_4_384_cifar10_h12_T4",
+    "cml_spikformer_cifar_4_384_cifar10_h12_T4",
+)
 """What other fixtures show with less width or depth."""
 
 
@@ -21,7 +27,7 @@ def adamw(recipe):
     )
 
 
-@pytest.mark.parametrize("file", fixtures("spikingformer", "spikingformer_*", "cml_*", slow=LARGER))
+@pytest.mark.parametrize("file", fixtures("spikingformer", "spikingformer_*", "cml_*", slow=REPEATED))
 def test_network_equals_the_original(file):
     recipe = load(file)[0]["optimizer"]
     check_network(file, lambda drawn: drawn, smoothed_cross_entropy, recipe and adamw(recipe))

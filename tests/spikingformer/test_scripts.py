@@ -210,6 +210,7 @@ def recipe_sets(data, tmp_path):
     return open_sets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["imagenet", pytest.param("cifar10", marks=pytest.mark.slow)])
 def test_two_processes_from_another_folder(name, data, tmp_path):
     words = (*SMALL, "--img-size", SIZES[name], "--data-path", data / name)
