@@ -11,6 +11,7 @@ from common.kernels import use, use_convolution
 from tests.tools.small_networks import SMALL_NETWORKS, lively
 from tools import export
 from tools.networks import build
+from tools.papers import cards
 from tools.programs import export_program
 
 KWARGS = ["width=0.125", "T=2"]
@@ -26,9 +27,25 @@ def weights(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name, kwargs", [small for small in SMALL_NETWORKS if "mae" not in small.id])
+EXPORTED = [small for small in SMALL_NETWORKS if "mae" not in small.id]
+EXAMPLES = [{family.example for family in card.families} for card in cards().values()]
+FIRST = [next(small for small in EXPORTED if small.values[0] in examples) for examples in EXAMPLES]
+
+
+@pytest.mark.parametrize("name, kwargs", FIRST)
+def test_the_first_family_of_every_paper_exports(name, kwargs):
+    check_export(name, kwargs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, kwargs", [small for small in EXPORTED if small not in FIRST])
+def test_every_other_family_exports(name, kwargs):
+    check_export(name, kwargs)
+
+
 @torch.no_grad()
-def test_every_family_exports_with_any_number_of_samples_and_exactly_its_output(name, kwargs):
+def check_export(name, kwargs):
+    """The program takes any number of samples and gives exactly the output of the network."""
     model = lively(build(name, kwargs))
     layout = model.layout.at(32, T=4)
     program = export_program(model, torch.rand(layout.shape(2)), layout.batch_axis).module()

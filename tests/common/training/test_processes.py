@@ -6,15 +6,15 @@ import torch
 from common.training import load_checkpoint
 from tests.common.training import toy
 from tests.common.training.runs import TOY, outcome, start_pair, start_with
-from tests.programs import run_program
+from tests.programs import run_pair, run_program
 
 
 @pytest.fixture(scope="module")
 def two_and_one(tmp_path_factory):
     """The same training in two launched processes and in one with twice the batch size."""
     two, one = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("one")
-    result = start_with("torch.distributed.launch", "--output-dir", two, "-b", 4)
-    assert result.returncode == 0, result.stderr
+    for result in run_pair(TOY, "--output-dir", two, "-b", 4, flag=True):
+        assert result.returncode == 0, result.stderr
     toy.main(["--output-dir", str(one), "-b", "8"])
     return load_checkpoint(two / "checkpoint.pt"), load_checkpoint(one / "checkpoint.pt"), two
 
