@@ -18,7 +18,7 @@ class _SkipsZeros:
 
     def freeze(self) -> None:
         """Pack the weight, which must not change any more, once for all; `fold_for_inference` calls this."""
-        if self._plain() and not spike_conv.refusal() and self.weight.dtype == torch.float32:
+        if self._plain() and not spike_conv.refusal() and self.weight.dtype in spike_conv.DTYPES:
             self.packed = spike_conv.pack(self._planes(self.weight), self.stride[-1], self.padding[-1])
 
     def _plain(self) -> bool:
@@ -54,6 +54,20 @@ class SpikeConv1d(_SkipsZeros, nn.Conv1d):
     def _planes(self, x: Tensor) -> Tensor:
         """`[N, C, L]` as `[N, C, 1, L]`."""
         return x.unsqueeze(2)
+
+
+class SpikeLinear(nn.Linear):
+    """`nn.Linear` that skips zeros as `SpikeConv2d` does."""
+
+    packed: Tensor | None = None
+
+    def freeze(self) -> None:
+        """As that of `SpikeConv2d`."""
+        if not spike_conv.refusal() and self.weight.dtype in spike_conv.DTYPES:
+            self.packed = spike_conv.pack(self.weight[:, :, None, None], 1, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return spike_conv.linear(x, self.weight, self.bias, self.packed)
 
 
 class TimeFolded(nn.Sequential):

@@ -11,7 +11,7 @@ count of the published ImageNet log (66,363,208 for 8-768). The keys of files fo
 import numpy as np
 from torch import Tensor, nn
 
-from common.layers import SpikingAttention
+from common.layers import SpikeLinear, SpikingAttention
 from spikingformer.models.spikingformer import VARIANTS
 from spikingformer.models.transformer import (
     ATTENTION_THRESHOLD,
@@ -90,7 +90,7 @@ class MLP(nn.Module):
 
 def layer(inputs: int, outputs: int, tau: float, bias: bool = True) -> tuple[nn.Linear, nn.BatchNorm1d, nn.Module]:
     """Linear, BN and neuron, which stand one after another everywhere in Spikformer."""
-    return nn.Linear(inputs, outputs, bias=bias), nn.BatchNorm1d(outputs), SpikingNeuron(tau)
+    return SpikeLinear(inputs, outputs, bias=bias), nn.BatchNorm1d(outputs), SpikingNeuron(tau)
 
 
 def fold_tokens(x: Tensor, linear: nn.Module, bn: nn.Module) -> Tensor:

@@ -1,6 +1,7 @@
 """Convolutions that skip zeros equal dense ones in float64 up to rounding, and run only where they should."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.kernels import spike_conv, use_convolution
-from common.layers import SpikeConv1d, SpikeConv2d, TimeConv2d, fold_for_inference
+from common.layers import SpikeConv1d, SpikeConv2d, SpikeLinear, TimeConv2d, fold_for_inference
 
 pytestmark = pytest.mark.skipif(bool(spike_conv.refusal()), reason=f"zeros are not skipped: {spike_conv.refusal()}")
 
@@ -151,10 +152,54 @@ def test_double_precision_stays_dense():
         assert torch.equal(spike_conv.conv2d(x, weight, None, 1, 1), F.conv2d(x, weight, None, 1, 1))
 
 
-def test_half_precision_stays_as_it_is_in_pytorch():
-    x = spikes(4, 64, 16, 16)
-    with torch.autocast("cpu"), use_convolution("spike"):
-        assert torch.equal(spike_conv.conv2d(x, WEIGHT, None, 1, 1), F.conv2d(x, WEIGHT, None, 1, 1))
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_is_summed_in_single_precision(autocast):
+    inputs = spikes(4, 64, 16, 16, density=0.2), WEIGHT, torch.randn(64)
+    rounded = [tensor.bfloat16().double().requires_grad_() for tensor in inputs]
+    expected = F.conv2d(*rounded, 1, 1)
+    gradient = torch.randn(expected.shape).bfloat16()
+    leaves = [(tensor if autocast else tensor.bfloat16()).clone().requires_grad_() for tensor in inputs]
+    with use_convolution("spike"), torch.autocast("cpu", enabled=autocast):
+        y = spike_conv.conv2d(*leaves, 1, 1)
+    assert y.dtype == torch.bfloat16
+    close(y, expected, 2**-8)
+    found = torch.autograd.grad(y, leaves, gradient)
+    for one, leaf, other in zip(found, leaves, torch.autograd.grad(expected, rounded, gradient.double()), strict=True):
+        assert one.dtype == leaf.dtype
+        close(one, other, 2**-7)
+
+
+def test_bfloat16_has_lower_limits():
+    x = spikes(4, 64, 16, 16, density=0.4)
+    assert skips(x, WEIGHT)
+    assert not skips(x.bfloat16(), WEIGHT.bfloat16())
+    assert skips(spikes(4, 64, 16, 16, density=0.2).bfloat16(), WEIGHT.bfloat16())
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (3, 5, 7, 33), (1, 33), (0, 33)])
+@pytest.mark.parametrize("bias", [None, torch.randn(21)])
+def test_linear_layers_skip_zeros_too(shape, bias):
+    x, weight, leaves = spikes(*shape), torch.randn(21, 33), []
+    for dtype in (torch.float64, torch.float32):
+        leaves.append([t if t is None else t.to(dtype).requires_grad_() for t in (x.clone(), weight, bias)])
+    with use_convolution("spike"):
+        exact, y = (spike_conv.linear(*tensors) for tensors in leaves)
+    close(y, exact, 2e-6)
+    sums = [
+        torch.autograd.grad(y.sin().sum(), [t for t in tensors if t is not None])
+        for y, tensors in zip((exact, y), leaves, strict=True)
+    ]
+    for expected, found in zip(*sums, strict=True):
+        close(found, expected, 1e-5)
+
+
+def test_a_linear_layer_is_dense_above_its_limit(monkeypatch):
+    calls = []
+    forward = spike_conv.forward
+    monkeypatch.setattr(spike_conv, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    for density in (0.1, 0.3):
+        spike_conv.linear(spikes(256, 384, density=density), torch.randn(384, 384), None)
+    assert len(calls) == 1
 
 
 def test_a_training_step_keeps_bits_instead_of_spikes():
@@ -170,6 +215,7 @@ def test_a_training_step_keeps_bits_instead_of_spikes():
     [
         (SpikeConv2d(16, 24, 3, stride=2, padding=1), (2, 16, 9, 9)),
         (SpikeConv1d(16, 24, 1), (2, 16, 9)),
+        (SpikeLinear(16, 24), (2, 9, 16)),
         (TimeConv2d(16, 24, 3, padding=1), (3, 2, 16, 9, 9)),
         (SpikeConv2d(16, 16, 3, padding=1, groups=4), (2, 16, 9, 9)),
         (SpikeConv2d(16, 24, (3, 1), padding=(1, 0)), (2, 16, 9, 9)),
@@ -185,12 +231,46 @@ def test_layers_equal_the_dense_ones_also_when_folded_and_copied(layer, shape):
             expected = layer(x).double()
         frozen = fold_for_inference(layer)
         with use_convolution("spike"):
-            for one in (layer, frozen, copy.deepcopy(frozen)):
+            for one in (layer, frozen, copy.deepcopy(frozen), pickle.loads(pickle.dumps(frozen))):
                 close(one(x), expected, 2e-6)
     assert layer.state_dict().keys() == frozen.state_dict().keys()
 
 
-def test_a_traced_layer_is_a_convolution():
+def test_an_exported_layer_is_a_plain_convolution():
     layer = SpikeConv2d(64, 64, 3, padding=1).eval()
     program = torch.export.export(layer, (spikes(4, 64, 16, 16),))
-    assert "conv2d" in str(program.graph)
+    assert "aten.conv2d" in str(program.graph)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_compiled_layer_skips_zeros_and_has_the_gradients_of_the_layer(backend, autocast, monkeypatch):
+    calls = []
+    forward = spike_conv.forward
+    monkeypatch.setattr(spike_conv, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    layer, found = SpikeConv2d(64, 64, 3, padding=1), []
+    for run in (layer, torch.compile(layer, backend=backend, fullgraph=True)):
+        x = spikes(4, 64, 16, 16).requires_grad_()
+        with torch.autocast("cpu", enabled=autocast):
+            y = run(x)
+        found.append((y, *torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()])))
+    assert len(calls) == 2
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype
+        close(one, other.double(), 2**-6 if autocast else 1e-5)
+
+
+def test_the_operators_obey_the_rules_of_torch():
+    x, weight, bias = spikes(4, 64, 16, 16), WEIGHT.clone(), torch.randn(64)
+    for tensor in (x, weight, bias):
+        tensor.requires_grad_()
+    torch.library.opcheck(torch.ops.spiking_papers.conv2d, (x, weight, bias, 1, 1))
+
+
+@pytest.mark.parametrize("network", ["torch", "dense"])
+def test_a_compiled_layer_is_plain_where_that_is_asked_for(network, monkeypatch):
+    monkeypatch.setenv("SNN_BACKEND" if network == "torch" else "SNN_CONV", network)
+    graphs = []
+    compiled = torch.compile(SpikeConv2d(8, 8, 3), backend=lambda graph, _: graphs.append(graph.code) or graph)
+    compiled(spikes(2, 8, 6, 6))
+    assert "spiking_papers" not in graphs[0]
