@@ -26,6 +26,7 @@ from common.training import (
     mixed_precision,
     stack_time_first,
 )
+from common.training.record import Board
 from sma.data import datasets
 from sma.flags import TINY, Recipe, parse
 from sma.results import weights_path, write_results
@@ -103,6 +104,7 @@ def train(
 ) -> list[dict]:
     """Train as the recipe says and return one row of metrics per epoch."""
     optimizer = recipe.optimizer(model.parameters(), lr=args.lr)
+    board = Board(args.log_dir, purge=False)
     return fit(
         model,
         train_loader,
@@ -115,7 +117,7 @@ def train(
         scheduler=cosine(optimizer, args.decay),
         amp=mixed_precision(args, process),
         reduce_output=mean_over_time,
-        on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs),
+        on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs, board),
         resume=args.resume,
         metadata={"model": recipe.model, "T": args.T, "num_classes": args.num_classes},
         select=None,

@@ -3,13 +3,18 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from common.files import atomic_path
 from common.training.launch import Process
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Row = Mapping[str, float]
 
@@ -42,6 +47,32 @@ class Recorder:
             self.board.add_scalar(key, value, history[-1]["epoch"])
         self.board.flush()
         print(summary(history, self.epochs, self.select), flush=True)
+
+
+class Board:
+    """A folder of TensorBoard for the tags of a paper's own script, opened with its first values.
+
+    With `purge` that hides what an interrupted run wrote for the steps that are now repeated; in the folder of
+    `Recorder`, whose values it would hide too, that one does it for both.
+    """
+
+    def __init__(self, folder: Path, *, purge: bool):
+        self.folder, self.purge = folder, purge
+        self.first = 0
+
+    @cached_property
+    def writer(self) -> "SummaryWriter":
+        """Opened at the step `first`."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(self.folder, purge_step=self.first if self.purge else None)
+
+    def add(self, step: int, **values: float | Mapping[str, float]) -> None:
+        """A value, or several that one diagram shows, for each tag."""
+        self.first = self.first or step
+        for tag, value in values.items():
+            (self.writer.add_scalars if isinstance(value, Mapping) else self.writer.add_scalar)(tag, value, step)
+        self.writer.flush()
 
 
 def write_logs(folder: Path, history: Sequence[Row]) -> None:
