@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torchvision.transforms import v2
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PARTS = {True: ("train",), False: ("val", "test")}
+PARTS = {True: ("train",), False: ("val", "validation", "test")}
 """Folder names of the training and the evaluation part; the first that exists is taken."""
 
 
@@ -64,7 +64,7 @@ def to_tensor() -> "list[v2.Transform]":
 
 
 def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "ImageFolder":
-    """The images of `root`/train/<class>, or of `root`/val/<class> or `root`/test/<class>.
+    """The images of `root`/train/<class>, or of `root`/val, `root`/validation or `root`/test.
 
     Labels are positions in the sorted class names; for ImageNet's synset folders that is the usual order.
 

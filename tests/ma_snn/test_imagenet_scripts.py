@@ -9,8 +9,7 @@ import pytest
 from common.ms_resnet import trainer
 from common.tiny.images import write_tiny_images
 from common.training import run
-from ma_snn.Att_Res_SNN import train_amp
-from ma_snn.Att_Res_SNN.train_finetune import finetune
+from ma_snn.Att_Res_SNN import train_amp, train_finetune
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -50,14 +49,15 @@ def test_saved_weights_can_be_tested(call, weights, capsys):
 
 
 def test_finetuning_starts_from_given_weights(call, weights, capsys):
-    call(finetune, "--weights", weights)
-    assert "last test accuracy" in capsys.readouterr().out
+    call(partial(trainer.main, train_finetune.PRESET), "--weights", weights)
+    printed = capsys.readouterr().out
+    assert "last test accuracy" in printed
+    assert "from scratch" not in printed
 
 
-def test_finetuning_without_weights_is_refused(call, capsys):
-    with pytest.raises(SystemExit):
-        call(finetune)
-    assert "needs weights to start from: add --weights FILE" in capsys.readouterr().err
+def test_finetuning_without_weights_says_that_it_starts_from_scratch(call, capsys):
+    call(partial(trainer.main, train_finetune.PRESET), "--end_early")
+    assert "without --weights this starts from scratch" in capsys.readouterr().out
 
 
 def test_end_early_stops_before_training(call, tmp_path):
