@@ -12,6 +12,7 @@ from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.training import Flags
 from ma_snn.config import Config, settings
+from ma_snn.models.event_networks import DEPTHS
 
 ALIASES = {
     "savePath": ("--data-path",),
@@ -73,6 +74,7 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> tuple[Confi
     add_settings(flags, config)
     flags.option("--output-dir", type=Path, help="sets modelPath and recordPath")
     flags.option("--width", type=float, default=1.0, help="multiplies the channels of the network")
+    flags.option("--layers", type=int, choices=DEPTHS, help="convolutions of the network instead of the data set's own")
     flags.common()
     flags.set_defaults(mode_select=recipe.mode_select)
     args = flags.parse(arguments, recipe.tiny | {"savePath": None})

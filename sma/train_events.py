@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from common.analysis import figures
-from common.analysis.firing_rates import firing_rates
+from common.analysis.firing_rates import firing_rates, write_rates
 from common.datasets.event_frames import EventFrames
 from common.training import (
     Process,
@@ -130,6 +130,7 @@ def report(recipe: Recipe, output_dir: Path, model: nn.Module, history: list[dic
     folder = output_dir / recipe.script
     frames, label = test_set[0]
     rates = firing_rates(model, frames[:, None].to(next(model.parameters()).device))
+    write_rates(rates, folder / "firing_rates.csv")
     figures.firing_rate_chart(rates, folder / "firing_rates.png", f"{recipe.model}, first test recording")
     figures.event_strip(frames.numpy(), folder / "events.png", f"first test recording, class {test_set.classes[label]}")
     places = {

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from common.ms_resnet import trainer
 from common.tiny.images import write_tiny_images
@@ -70,3 +71,13 @@ def test_two_processes_of_the_published_launcher(images, tmp_path):
     for result in run_pair(script, *SMALL, "--data-path", images, flag=True, cwd=tmp_path):
         assert result.returncode == 0, result.stderr
     assert list(tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth"))
+
+
+@pytest.mark.parametrize("attention", ["no", "CA"])
+def test_the_paper_s_comparisons_train_and_are_tested(call, tmp_path, attention, capsys):
+    call(partial(trainer.main, train_amp.PRESET), "--attention", attention)
+    (path,) = tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth")
+    kinds = {"sa" in key for key in torch.load(path, weights_only=True) if ".attention." in key}
+    assert kinds == (set() if attention == "no" else {False})
+    call(partial(trainer.test, train_amp.PRESET), "-weights", path, "--attention", attention, net=SMALL[:-4])
+    assert "of 10 images" in capsys.readouterr().out
