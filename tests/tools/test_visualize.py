@@ -9,6 +9,7 @@ from PIL import Image
 
 from common.conversion.cache import save_frames
 from common.errors import UserError
+from common.neurons import NEURONS
 from tests.programs import run_source
 from tests.tools.small_networks import SMALL_NETWORKS
 from tools import visualize
@@ -173,3 +174,33 @@ def test_mistakes_end_in_one_line(arguments, message, tmp_path):
 def test_frames_of_a_converted_data_set_are_a_sample(tmp_path):
     save_frames(tmp_path / "user1_led_0.npz", np.ones((3, 2, 8, 8)))
     assert "user1_led_0.gif" in written(tmp_path, "events", str(tmp_path / "user1_led_0.npz"))
+
+
+def test_heat_maps_are_the_spikes_of_a_layer_at_each_step_in_jet(tmp_path):
+    words = ["heat", "sma_vgg8_dvs128", "--kwargs", "width=0.0625", "T=4", "--input", "tiny-dvs128:0", "-T", "4"]
+    files = written(tmp_path, *words, "--neuron", "0")
+    assert sorted(files) == [f"tiny-dvs128_0_{t}.png" for t in range(4)]
+    torch.manual_seed(0)
+    model = visualize.build("sma_vgg8_dvs128", ["width=0.0625", "T=4"]).eval()
+    x = visualize.read_sample("tiny-dvs128:0", visualize.Reading(4, "number", 1, None, 128)).values[:, None]
+    with torch.no_grad():
+        sums = model.block1[:3](x)[:, 0].sum(1).numpy()
+    for t, spikes in enumerate(sums):
+        picture = np.asarray(Image.open(files[f"tiny-dvs128_0_{t}.png"]))
+        assert picture.shape == (*spikes.shape, 3)
+        assert spikes.max() > spikes.min()
+        assert (picture[spikes == spikes.max()] == (127, 0, 0)).all()
+        assert (picture[spikes == spikes.min()] == (0, 0, 127)).all()
+
+
+def test_the_published_heat_map_is_of_the_neurons_behind_the_first_attention():
+    model = visualize.build("sma_vgg8_dvs128", ["width=0.0625"])
+    names = [name for name, module in model.named_modules() if isinstance(module, NEURONS)]
+    assert names[5] == "block2.3"
+
+
+@pytest.mark.parametrize(("number", "reason"), [("99", "there are layers 0 to 14"), ("14", r"no map \[C, H, W\]")])
+def test_heat_maps_of_no_such_layer_are_refused(tmp_path, number, reason):
+    words = ["heat", "sma_vgg8_dvs128", "--kwargs", "width=0.0625", "T=4", "--input", "tiny-dvs128:0", "-T", "4"]
+    with pytest.raises(UserError, match=reason):
+        written(tmp_path, *words, "--neuron", number)
