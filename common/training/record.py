@@ -3,7 +3,6 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -58,20 +57,17 @@ class Board:
 
     def __init__(self, folder: Path, *, purge: bool):
         self.folder, self.purge = folder, purge
-        self.first = 0
-
-    @cached_property
-    def writer(self) -> "SummaryWriter":
-        """Opened at the step `first`."""
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(self.folder, purge_step=self.first if self.purge else None)
+        self.writer: SummaryWriter | None = None
 
     def add(self, step: int, **values: float | Mapping[str, float]) -> None:
         """A value, or several that one diagram shows, for each tag."""
-        self.first = self.first or step
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(self.folder, purge_step=step if self.purge else None)
         for tag, value in values.items():
-            (self.writer.add_scalars if isinstance(value, Mapping) else self.writer.add_scalar)(tag, value, step)
+            add = self.writer.add_scalars if isinstance(value, Mapping) else self.writer.add_scalar
+            add(tag, value, step)
         self.writer.flush()
 
 
