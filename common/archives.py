@@ -26,7 +26,9 @@ _SMALL = 64 << 20
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError)
 
 
-def extract(archive: str | Path, destination: str | Path, *, suffixes: tuple[str, ...]) -> Path:
+def extract(
+    archive: str | Path, destination: str | Path, *, suffixes: tuple[str, ...], inside: IO[bytes] | None = None
+) -> Path:
     """Unpack the members of `archive` whose names end in `suffixes` into the new folder `destination`.
 
     An existing `destination` is the result of an earlier, complete call and is returned as it is. All members are
@@ -36,6 +38,7 @@ def extract(archive: str | Path, destination: str | Path, *, suffixes: tuple[str
         archive: a `.zip`, `.tar.gz` or `.tar` file.
         destination: the folder to create.
         suffixes: endings of the wanted names, for example (".aedat", ".csv").
+        inside: a tar file within `archive` that is unpacked in its place.
 
     Returns:
         `destination`.
@@ -51,7 +54,7 @@ def extract(archive: str | Path, destination: str | Path, *, suffixes: tuple[str
     temporary = destination.with_name(f".{destination.name}.{uuid.uuid4().hex[:8]}")
     try:
         make_folder(temporary)
-        _unpack(archive, temporary, suffixes)
+        _unpack(archive, temporary, suffixes, inside)
         temporary.replace(destination)
     except _DAMAGE as error:
         raise UserError(f"{archive}: damaged or incomplete ({error}); fetch the archive again") from error
@@ -64,11 +67,11 @@ def extract(archive: str | Path, destination: str | Path, *, suffixes: tuple[str
     return destination
 
 
-def _unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
+def _unpack(archive: Path, folder: Path, suffixes: tuple[str, ...], inside: IO[bytes] | None) -> None:
     limit = min(MAX_BYTES, max(_SMALL, MAX_RATIO * archive.stat().st_size))
     seen: set[PurePosixPath] = set()
     total = 0
-    for name, size, stream in tqdm(_members(archive), desc=f"unpack {archive.name}", unit="file", disable=None):
+    for name, size, stream in tqdm(_members(archive, inside), desc=f"unpack {archive.name}", unit="file", disable=None):
         path = _safe_name(name, archive)
         if path in seen:
             raise UserError(f"{archive}: member {name!r} occurs twice; refused")
@@ -83,9 +86,9 @@ def _unpack(archive: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
                 shutil.copyfileobj(stream, target, 1 << 20)
 
 
-def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+def _members(archive: Path, inside: IO[bytes] | None) -> Iterator[tuple[str, int, IO[bytes]]]:
     """(name, size in bytes, open stream) of each regular member, in archive order; folders are passed over."""
-    if zipfile.is_zipfile(archive):
+    if inside is None and zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as bundle:
             for entry in bundle.infolist():
                 mode = entry.external_attr >> 16
@@ -99,8 +102,8 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                         yield entry.filename, entry.file_size, stream
                 else:
                     _safe_name(entry.filename, archive)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive, "r:*") as bundle:
+    elif tarfile.is_tarfile(inside or archive):
+        with tarfile.open(archive, "r:*", inside) as bundle:
             for member in bundle:
                 if member.isdir():
                     _safe_name(member.name, archive)

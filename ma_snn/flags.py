@@ -12,6 +12,7 @@ from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.training import Flags
 from ma_snn.config import Config, settings
+from ma_snn.models.event_networks import DEPTHS
 
 ALIASES = {
     "savePath": ("--data-path",),
@@ -30,8 +31,16 @@ CHOICES = {
     "in_channels": (2,),
 }
 """Settings of which the networks know only these values."""
-NOT_USED = ("Vreset", "reduction", "T_extend_Conv", "T_extend_BN", "h_conv", "lr_scheduler_epoch", "withoutSpike")
-"""Settings that the original has and does not use either."""
+NOT_USED = {
+    "Vreset": (0.0,),
+    "reduction": (5, 16),
+    "T_extend_Conv": (False,),
+    "T_extend_BN": (False,),
+    "h_conv": (False,),
+    "lr_scheduler_epoch": (25,),
+    "withoutSpike": (True,),
+}
+"""Settings that the original has and does not use either, with their published values."""
 ACTIVATIONS = {"relu": torch.relu, "none": None}
 """`mem_act` on the command line."""
 SENSOR_SIDE = 128
@@ -65,10 +74,11 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> tuple[Confi
     add_settings(flags, config)
     flags.option("--output-dir", type=Path, help="sets modelPath and recordPath")
     flags.option("--width", type=float, default=1.0, help="multiplies the channels of the network")
+    flags.option("--layers", type=int, choices=DEPTHS, help="convolutions of the network instead of the data set's own")
     flags.common()
     flags.set_defaults(mode_select=recipe.mode_select)
     args = flags.parse(arguments, recipe.tiny | {"savePath": None})
-    args.ignored += [name for name in NOT_USED if getattr(args, name, None) != getattr(config, name, None)]
+    args.ignored += [name for name, usual in NOT_USED.items() if getattr(args, name, usual[0]) not in usual]
     apply(config, args)
     config.modelPath, config.recordPath = (
         Path(args.output_dir or folder) for folder in (config.modelPath, config.recordPath)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import ma_snn  # noqa: F401  (registers the models)
 from common.analysis import figures
-from common.analysis.firing_rates import firing_rates
+from common.analysis.firing_rates import firing_rates, write_rates
 from common.files import make_folder
 from common.training import Process, announce, begin, fit, load_weights, make_loader
 from ma_snn.config import Config
@@ -20,15 +20,17 @@ from ma_snn.data.events import datasets
 from ma_snn.evaluation import evaluate_clips, one_hot_loss
 from ma_snn.flags import Recipe, parse
 from ma_snn.models.attention import ATTENTIONS
+from ma_snn.models.event_networks import DEPTHS
 from ma_snn.results import log_to, write_results
 
 STEPS_DRAWN = 10
 
 
-def build_model(recipe: Recipe, config: Config, width: float) -> nn.Module:
+def build_model(recipe: Recipe, config: Config, args: argparse.Namespace) -> nn.Module:
     """The network that the settings describe, with `pretrained_path` loaded if given."""
     import timm
 
+    layers = {} if args.layers is None else {"stages": DEPTHS[args.layers]}
     model = timm.create_model(
         recipe.model,
         T=config.T,
@@ -46,7 +48,8 @@ def build_model(recipe: Recipe, config: Config, width: float) -> nn.Module:
         liaf_threshold_related=config.TR_model == "TR",
         mem_act="none" if config.mem_act is None else "relu",
         init_method=config.init_method,
-        width=width,
+        width=args.width,
+        **layers,
     )
     if config.pretrained_path:
         load_weights(model, config.pretrained_path)
@@ -58,7 +61,7 @@ def main(recipe: Recipe) -> None:
     config, args = parse(recipe)
     process = begin(args)
     with log_to(make_folder(config.recordPath) / recipe.log, args.resume) if process.is_main else nullcontext():
-        model = build_model(recipe, config, args.width).to(process.device)
+        model = build_model(recipe, config, args).to(process.device)
         train_set, test_set = datasets(recipe, config, process)
         workers = config.num_workers if hasattr(config, "num_workers") else config.num_work
         loader = partial(
@@ -145,6 +148,7 @@ def report(config: Config, model: nn.Module, history: list[dict], test_loader: D
     frames, labels = next(iter(test_loader))
     rates = firing_rates(model, frames[:, 0].to(next(model.parameters()).device))
     figures.training_curves(history, folder / "curves.png", config.name)
+    write_rates(rates, folder / "firing_rates.csv")
     figures.firing_rate_chart(rates, folder / "firing_rates.png", f"{config.name}, first test clips")
     picture = frames[0, 0, :STEPS_DRAWN].transpose(-1, -2).numpy()  # the networks see x first, people y
     figures.event_strip(picture, folder / "events.png", f"first test clip, class {labels[0]}")

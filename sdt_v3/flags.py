@@ -17,11 +17,8 @@ LAUNCHING = ("--world_size", "--dist_on_itp", "--dist_url", "--start_epoch", "--
 """Without effect in every script: the launcher says who takes part, the checkpoint where to go on."""
 
 CLASSES = {"har-dvs": 300, "gesture": 11, "gait-day": 21, "gait-night": 21}
-AUGMENTATION = (
-    *("--aa", "--color_jitter", "--reprob", "--remode", "--recount", "--mixup", "--cutmix", "--cutmix_minmax"),
-    *("--mixup_prob", "--mixup_switch_prob", "--mixup_mode", "--drop_path"),
-)
-"""The release's frames pass through none of these."""
+UNUSED_ON_EVENTS = ("--layer_decay", "--aa", "--color_jitter", "--reprob", "--remode", "--recount", "--drop_path")
+"""The release gives every layer of a DVS network the same rate, and its frames pass through none of the others."""
 TINY_IMAGES = {
     "nb_classes": 10,
     "input_size": 64,
@@ -74,11 +71,12 @@ def parse_images(recipe: ImageRecipe, arguments: Sequence[str] | None = None) ->
     classifier_options(flags, time_steps=1, nb_classes=1000, clip_grad=None)
     image_options(flags)
     if recipe.is_large:
+        flags.option("--layer_decay", type=float, default=1.0, help="factor of the learning rate per layer")
         flags.option("--drop_path", type=float, default=0.1, help="stochastic depth of the last block")
         flags.option("--MODEL_EMA", type=int, default=1, help="1: keep, evaluate and save an average of the weights")
         flags.option("--MODEL_EMA_DECAY", type=float, default=0.99996)
     else:
-        flags.without_effect("--drop_path")
+        flags.without_effect("--drop_path", "--layer_decay")
     args = parsed(flags, recipe.tiny, arguments)
     if args.kd and args.distillation_type == "none":
         args.distillation_type = "hard"
@@ -96,20 +94,25 @@ def parse_events(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     model = "Efficient_Spiking_Transformer_scaling_8_19M"
     training_options(flags, names_of(dvs), model, batch_size=96, blr=6e-4)
     classifier_options(flags, time_steps=8, nb_classes=None, clip_grad=1.0)
-    flags.without_effect(*AUGMENTATION)
-    flags.option("--smoothing", type=float, default=0.1, help="label smoothing")
+    flags.without_effect(*UNUSED_ON_EVENTS)
+    mixing_options(flags)
     option = flags.option
     option("--dataset", choices=tuple(CLASSES), default="har-dvs")
     option("--train_list", type=Path, help="HAR-DVS labels; by default train_label.txt in the data folder")
     option("--test_list", type=Path, help="HAR-DVS labels; by default test_label.txt in the data folder")
     option("--mirror", action=argparse.BooleanOptionalAction, default=True, help="mirror half of the HAR-DVS clips")
-    option("--flip_frames", action="store_true", help="mirror each frame of a clip independently, as the release does")
+    option(
+        "--published",
+        action="store_true",
+        help="HAR-DVS as the release: each frame mirrored by itself, random test windows",
+    )
     option("--downsample", type=int, default=1, help="shrinks the sensor of gesture and gait this many times")
     option("--MODEL_EMA_DECAY", type=float, default=0.999, help="of the average of the weights")
     option("--D_Norm", type=float, help="what the neurons divide by, instead of the model's number")
     flags.set_defaults(seed=42)
     args = parsed(flags, TINY_EVENTS, arguments)
     args.nb_classes = args.nb_classes or CLASSES[args.dataset]
+    mixes(args)
     return args
 
 
@@ -147,7 +150,6 @@ def classifier_options(flags: Flags, time_steps: int, nb_classes: int | None, cl
     option("--time_steps", type=int, default=time_steps, minimum=1, help="T")
     option("--nb_classes", type=int, default=nb_classes, minimum=1)
     option("--clip_grad", type=float, default=clip_grad, help="largest norm of all gradients together")
-    option("--layer_decay", type=float, default=1.0, help="factor of the learning rate per layer (large family)")
     flags.without_effect("--dist_eval", "--global_pool", "--cls_token", "--resplit")
 
 

@@ -61,7 +61,7 @@ def warmup_cosine(
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
     batches = max(batches, 1)  # `fit` says that there is none
-    steps = math.ceil(batches / accumulate)
+    steps = max(batches // accumulate, 1)
 
     def factor(step: int) -> float:
         epoch = step // steps + step % steps * accumulate / batches

@@ -34,16 +34,16 @@ class Results:
 
         def write(model: nn.Module, history: list[Row]) -> None:
             epoch = history[-1]["epoch"] - 1
-            if epoch % every == 0 or epoch + 1 == self.args.epochs or is_best(history):
+            if epoch % every == 0 or epoch + 1 == self.args.epochs or is_best(history, "test_acc1"):
                 self.save(f"checkpoint-{epoch}.pth", model, epoch)
             self.log(model, history)
 
         return write
 
     def best_and_last(self, model: nn.Module, history: list[Row]) -> None:
-        """Callback that writes `last.pth`, and `best.pth` at each new best."""
+        """Callback that writes `last.pth`, and `best.pth` when the better of weights and average is a new best."""
         epoch = history[-1]["epoch"] - 1
-        if is_best(history):
+        if is_best(history, "test_acc1", "test_ema_acc1"):
             self.save("best.pth", model, epoch)
         self.save("last.pth", model, epoch)
         self.log(model, history)
@@ -70,9 +70,9 @@ class Results:
             temporary.write_text("".join(lines))
 
 
-def is_best(history: list[Row]) -> bool:
-    """Whether the last epoch has a higher test accuracy than all before it, which without any only the first has."""
-    accuracies = [row.get("test_acc1", 0.0) for row in history]
+def is_best(history: list[Row], *keys: str) -> bool:
+    """Whether the higher of `keys` is a new best in the last epoch; where no row has them, only the first is."""
+    accuracies = [max(row.get(key, 0.0) for key in keys) for row in history]
     return accuracies[-1] > max(accuracies[:-1], default=-1.0)
 
 

@@ -6,20 +6,23 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from common.training import (
     Process,
     announce,
+    average_of,
     begin,
     conclude,
     evaluate_classification,
     fit,
     grad_scaler,
     make_loader,
+    mix_frames,
     mixed_precision,
+    mixes,
+    mixup_of,
 )
 from sdt_v3.data.events import datasets
 from sdt_v3.distill import label_loss
@@ -87,15 +90,15 @@ def train(
 ) -> list[dict]:
     """Train with AdamW, the per-step schedule and an average; return one row of metrics per epoch."""
     lr, amp = peak_rate(args, process), mixed_precision(args, process)
-    optimizer = torch.optim.AdamW(parameter_groups(model, args.weight_decay, args.layer_decay), lr)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.MODEL_EMA_DECAY), use_buffers=True)
+    optimizer = torch.optim.AdamW(parameter_groups(model, args.weight_decay), lr)
+    ema = average_of(model, args.MODEL_EMA_DECAY)
     scaler = grad_scaler(amp, process)
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
     return fit(
         model,
         loader,
         optimizer=optimizer,
-        loss_fn=label_loss(args, mixed=False),
+        loss_fn=label_loss(args, mixes(args)),
         epochs=args.epochs,
         evaluate=evaluate,
         process=process,
@@ -107,9 +110,18 @@ def train(
         accumulate=args.accum_iter,
         clip_grad=args.clip_grad,
         ema=ema,
+        transform_batch=batch_transform(args),
         on_epoch_end=Results(args, optimizer, scaler, ema).best_and_last,
         resume=args.resume,
         metadata={"model": args.model, "T": args.time_steps, "num_classes": args.nb_classes, "args": vars(args)},
         select=None,
         tensorboard_dir=args.log_dir,
     )
+
+
+def batch_transform(args: argparse.Namespace) -> Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]] | None:
+    """Mixup and cutmix of clips `[B, T, 2, H, W]`, if the flags ask for them."""
+    if not mixes(args):
+        return None
+    mix = mixup_of(args, args.nb_classes)
+    return lambda frames, labels, epoch: mix_frames(mix, frames, labels)

@@ -7,13 +7,13 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from common.training import (
     Process,
     announce,
     as_is,
+    average_of,
     begin,
     conclude,
     evaluate_classification,
@@ -98,11 +98,10 @@ def train(
     from timm.optim import Lamb
 
     lr, amp = peak_rate(args, process), mixed_precision(args, process)
-    optimizer = Lamb(parameter_groups(model, args.weight_decay, args.layer_decay), lr=lr, trust_clip=True)
+    layer_decay = args.layer_decay if recipe.is_large else 1.0
+    optimizer = Lamb(parameter_groups(model, args.weight_decay, layer_decay), lr=lr, trust_clip=True)
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
-    ema = None
-    if recipe.is_large and args.MODEL_EMA:
-        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.MODEL_EMA_DECAY), use_buffers=True)
+    ema = average_of(model, args.MODEL_EMA_DECAY) if recipe.is_large and args.MODEL_EMA else None
     scaler = grad_scaler(amp, process)
     loss_fn = label_loss(args, mixes(args))
     if teacher is not None:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from common.analysis import figures
-from common.analysis.firing_rates import firing_rates
+from common.analysis.firing_rates import firing_rates, write_rates
 from common.datasets.event_frames import EventFrames
 from common.training import (
     Process,
@@ -26,6 +26,7 @@ from common.training import (
     mixed_precision,
     stack_time_first,
 )
+from common.training.record import Board
 from sma.data import datasets
 from sma.flags import TINY, Recipe, parse
 from sma.results import weights_path, write_results
@@ -103,6 +104,7 @@ def train(
 ) -> list[dict]:
     """Train as the recipe says and return one row of metrics per epoch."""
     optimizer = recipe.optimizer(model.parameters(), lr=args.lr)
+    board = Board(args.log_dir, purge=False)
     return fit(
         model,
         train_loader,
@@ -115,7 +117,7 @@ def train(
         scheduler=cosine(optimizer, args.decay),
         amp=mixed_precision(args, process),
         reduce_output=mean_over_time,
-        on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs),
+        on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs, board),
         resume=args.resume,
         metadata={"model": recipe.model, "T": args.T, "num_classes": args.num_classes},
         select=None,
@@ -128,6 +130,7 @@ def report(recipe: Recipe, output_dir: Path, model: nn.Module, history: list[dic
     folder = output_dir / recipe.script
     frames, label = test_set[0]
     rates = firing_rates(model, frames[:, None].to(next(model.parameters()).device))
+    write_rates(rates, folder / "firing_rates.csv")
     figures.firing_rate_chart(rates, folder / "firing_rates.png", f"{recipe.model}, first test recording")
     figures.event_strip(frames.numpy(), folder / "events.png", f"first test recording, class {test_set.classes[label]}")
     places = {

@@ -72,6 +72,8 @@ class EventRecipe:
     folder: str
     num_classes: int
     epochs: int
+    names: tuple[str, ...] = ()
+    """Further names of the data set that `--dataset` takes."""
 
 
 TINY_EVENTS = {
@@ -92,7 +94,7 @@ TINY_EVENTS = {
 """A preset for a laptop: a narrow network of one block, few steps, 32 x 32 pixels. None of it is the papers'."""
 
 CIFAR10_DVS = EventRecipe("cifar10dvs", "cifar10dvs", num_classes=10, epochs=96)
-DVS128_GESTURE = EventRecipe("dvs128", "DVS128Gesture", num_classes=11, epochs=192)
+DVS128_GESTURE = EventRecipe("dvs128", "DVS128Gesture", num_classes=11, epochs=192, names=("dvs128_gesture",))
 
 
 def image_flags(recipe: ImageRecipe) -> Flags:
@@ -185,7 +187,8 @@ def parse_events(recipe: EventRecipe, arguments: Sequence[str] | None = None) ->
     flags = Flags(f"Train Spikingformer on {recipe.folder}.")
     option = flags.option
     option("--model", default="SEWResNet", help="names the folder of the run, nothing else; see --network")
-    option("--dataset", choices=(recipe.dataset, recipe.folder.lower(), "dvs128_gesture"), default=recipe.dataset)
+    names = (recipe.dataset, recipe.folder, recipe.folder.lower(), *recipe.names)
+    option("--dataset", choices=tuple(dict.fromkeys(names)), default=recipe.dataset)
     option("--num-classes", type=int, default=recipe.num_classes, minimum=1)
     option("-b", "--batch-size", type=int, default=16, minimum=1, help="per process")
     option("-j", "--workers", type=int, default=4, help="loader processes, at most one per core")

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 import spikingformer.models  # noqa: F401  registers the networks with timm
@@ -23,7 +24,7 @@ from common.training import (
     mixup_of,
     read_weights,
 )
-from common.training.checkpoint import FORMAT, read_file
+from common.training.checkpoint import FORMAT, read_file, state_of
 
 if TYPE_CHECKING:
     from timm.scheduler.scheduler import Scheduler
@@ -147,8 +148,16 @@ def is_exact(checkpoint: Path | bool | None) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
-def continue_from(path: Path, model: nn.Module, optimizer: Optimizer | None) -> int:
-    """Take over weights, and with an `optimizer` its state, from a checkpoint in the authors' format.
+def continue_from(
+    path: Path,
+    model: nn.Module,
+    optimizer: Optimizer | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+    average: AveragedModel | None = None,
+) -> int:
+    """Take over the weights, and the state of what else is given, from a checkpoint in the authors' format.
+
+    An average of which the checkpoint holds nothing starts from its weights.
 
     Returns:
         the number of epochs that it has behind it.
@@ -158,6 +167,11 @@ def continue_from(path: Path, model: nn.Module, optimizer: Optimizer | None) -> 
     """
     content = read_file(path)
     load_state(model, read_weights(path), path)
+    if average is not None:
+        averaged = content.get("state_dict_ema")
+        load_state(average.module, model.state_dict() if averaged is None else state_of(averaged, path), path)
+    if scaler is not None and scaler.is_enabled() and content.get("amp_scaler"):
+        scaler.load_state_dict(content["amp_scaler"])
     if not isinstance(content.get("epoch"), int):
         return 0
     if optimizer is not None:

@@ -3,7 +3,7 @@
 import argparse
 import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from common.files import atomic_path
 from common.training.checkpoint import save_file
+from common.training.record import Board
 from spikingformer.recipe import EpochSchedule
 
 Row = dict[str, float]
@@ -103,10 +104,14 @@ def copy(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class EventResults:
-    """Writes `summary.csv`, `checkpoint_max_test_acc1.pth` and, after `epochs`, `checkpoint_<last epoch>.pth`."""
+    """Writes `summary.csv`, `checkpoint_max_test_acc1.pth` and, after `epochs`, `checkpoint_<last epoch>.pth`.
+
+    The `boards` "train" and "test" of TensorBoard get loss and accuracies under the authors' names `train_*`, `test_*`.
+    """
 
     args: argparse.Namespace
     folder: Path
+    boards: Mapping[str, Board]
     optimizer: Optimizer
     schedule: EpochSchedule
     epochs: int
@@ -115,6 +120,9 @@ class EventResults:
         """The callback of `fit`."""
         write_summary(self.folder, history)
         newest = history[-1]
+        for part, board in self.boards.items():
+            keys = [f"{part}_{kind}" for kind in ("loss", "acc1", "acc5")]
+            board.add(newest["epoch"] - 1, **{key: newest[key] for key in keys if key in newest})
         best = max(history, key=lambda row: row["test_acc1"])  # of equals the first
         content = {
             "model": model.state_dict(),

@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from common.files import atomic_path
-from common.training import Process, announce, begin, conclude, fit, make_loader
+from common.training import Process, announce, begin, conclude, fit, labels_of, make_loader
+from common.training.record import Board
 from spikingformer.data.events import FrameBatches, datasets
 from spikingformer.flags import TINY_EVENTS, EventRecipe, network_name, parse_events
 from spikingformer.recipe import (
@@ -65,9 +66,10 @@ def train(
     epochs_done = args.start_epoch or epochs_done
     schedule, epochs = build_schedule(args, optimizer, epochs_done)
     run_dir, mix = folder_of(args), mixing(args)
-    folder, board = run_dir / f"lr{args.lr}", run_dir.with_name(f"{run_dir.name}_logs") / f"lr{args.lr}"
+    folder, logs = run_dir / f"lr{args.lr}", run_dir / f"lr{args.lr}_logs"
+    boards = {"train": Board(logs / "train", purge=True), "test": Board(logs / "te", purge=True)}
     if process.is_main:
-        with atomic_path(board / "args.txt") as temporary:
+        with atomic_path(logs / "args.txt") as temporary:
             temporary.write_text(f"{args}\n")
     history = fit(
         model,
@@ -81,26 +83,29 @@ def train(
         scheduler=schedule,
         amp=args.amp,
         transform_batch=FrameBatches(mix, args.T_train),
+        truth=labels_of,
+        top5=args.num_classes >= 5,
         sync_bn=args.sync_bn,
         on_step=StepLog(optimizer, len(train_loader), args.log_interval),
-        on_epoch_end=EventResults(args, folder, optimizer, schedule, epochs),
+        on_epoch_end=EventResults(args, folder, boards, optimizer, schedule, epochs),
         resume=args.resume if exact else None,
         epochs_done=epochs_done,
         metadata={"model": args.network, "T": args.T, "num_classes": args.num_classes, "args": vars(args)},
         select=None,
-        tensorboard_dir=board,
     )
     if process.is_main:
         places = {
             "best weights": folder / "checkpoint_max_test_acc1.pth",
             "last weights": folder / f"checkpoint_{epochs - 1}.pth",
             "summary": folder / "summary.csv",
+            "TensorBoard": logs,
         }
         conclude(history, args.num_classes, folder, f"{args.network} on {recipe.folder}, T={args.T}", places)
 
 
 def folder_of(args: argparse.Namespace) -> Path:
-    """The folder that the authors' settings give a run."""
+    """The folder that the authors' settings give a run; every optimizer but AdamW goes by the name of SGD there."""
     frames = f"T{args.T}" + (f"_Ttrain{args.T_train}" if args.T_train else "")
-    name = f"{args.model}_b{args.batch_size}_{frames}_wd{args.weight_decay}_{args.opt}_cnf_{args.connect_f}"
+    optimizer = "adamw" if args.opt == "adamw" else "sgd"
+    name = f"{args.model}_b{args.batch_size}_{frames}_wd{args.weight_decay}_{optimizer}_cnf_{args.connect_f}"
     return args.output_dir / name

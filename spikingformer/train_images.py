@@ -5,11 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from common.layers import channels_last
-from common.training import Process, announce, begin, conclude, fit, grad_scaler, make_loader, run_folder
+from common.training import Process, announce, average_of, begin, conclude, fit, grad_scaler, make_loader, run_folder
 from spikingformer.data.images import ImageBatches, both_parts, data_root, dataset_name, open_part
 from spikingformer.flags import ImageRecipe, network_name, parse_images
 from spikingformer.recipe import (
@@ -67,15 +66,13 @@ def test(args: argparse.Namespace, process: Process, model: nn.Module, test_set:
 def train(args: argparse.Namespace, process: Process, model: nn.Module, train_set: Dataset, test_set: Dataset) -> None:
     """Train as the settings say, write the authors' files, and say where everything lies."""
     optimizer, exact, epochs_done = build_optimizer(args, model), is_exact(args.resume), 0
+    average = average_of(model, args.model_ema_decay) if args.model_ema else None
+    scaler = grad_scaler(args.amp, process)
     if args.resume and not exact:
-        epochs_done = continue_from(args.resume, model, None if args.no_resume_opt else optimizer)
+        training = {} if args.no_resume_opt else {"optimizer": optimizer, "scaler": scaler}
+        epochs_done = continue_from(args.resume, model, average=average, **training)
     epochs_done = epochs_done if args.start_epoch is None else args.start_epoch
     schedule, epochs = build_schedule(args, optimizer, epochs_done)
-    average = None
-    if args.model_ema:
-        decay = get_ema_multi_avg_fn(args.model_ema_decay)
-        average = AveragedModel(model, multi_avg_fn=decay, use_buffers=True)
-    scaler = grad_scaler(args.amp, process)
     folder, mix = folder_of(args, process, exact), mixing(args)
     train_loader = loader_of(args, process, train_set, train=True)
     test_loader = loader_of(args, process, test_set, train=False)

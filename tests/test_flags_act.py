@@ -75,6 +75,27 @@ SCRIPTS = {
     "sdt_v3/DVS/Hardvs/main_finetune.py": ("hardvs", (*SDT, "8")),
 }
 """The scripts with their data and the words that make their networks small."""
+SAME = {
+    "ma_snn/CIFAR10DVS/Att_SNN_LIAF.py": "ma_snn/CIFAR10DVS/Att_SNN.py",
+    "ma_snn/DVSGait/Att_SNN_LIAF_CNN.py": "ma_snn/DVSGait/Att_SNN_CNN.py",
+    "ma_snn/Att_Res_SNN/train_finetune.py": "ma_snn/Att_Res_SNN/train_amp.py",
+    "ma_snn/Att_Res_SNN/test.py": "ma_snn/Att_Res_SNN/train_amp.py",
+    "gac/CIFAR/test.py": "gac/CIFAR/main.py",
+    "gac/ImageNet/test.py": "gac/ImageNet/train_amp.py",
+    "spikingformer/cifar10/train.py": "spikingformer/imagenet/train.py",
+    "spikingformer/cifar100/train.py": "spikingformer/imagenet/train.py",
+    "spikingformer/imagenet/test.py": "spikingformer/imagenet/train.py",
+    "spikingformer/cifar10/test.py": "spikingformer/imagenet/train.py",
+    "spikingformer/cifar100/test.py": "spikingformer/imagenet/train.py",
+    "sdt_v3/DVS/Hardvs/firing_num_dvs.py": "sdt_v3/DVS/Hardvs/main_finetune.py",
+}
+"""Scripts whose flags are those of another, or some of them."""
+OTHERS = {
+    "gac/ImageNet/visual/test_GradCAM.py",
+    "ma_snn/DVSGestures/data/DVS_Gesture.py",
+    "spikingformer/imagenet/energy_consumption_on_imagenet.py",
+}
+"""Scripts that hand nothing to `fit` and have flags of their own, which their tests are about."""
 ELSEWHERE = {
     "help", "config", "device", "local_rank", "tiny", "data_path", "data_dir", "savePath", "resume", "eval", "onlyTest",
     "weights", "pretrained_path", "download", "end_early", "blr", "is_spike", "interval_scaling", "mixup_off_epoch",
@@ -272,3 +293,28 @@ def test_every_flag_acts(reached, source, script):
         if after == before or (refused and not any(name in after for name in (action.dest, *action.option_strings))):
             disconnected.append(f"{' '.join(value)} {after if refused else ''}")
     assert not disconnected, "\n".join(disconnected)
+
+
+def test_every_script_is_one_of_these():
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS - {"tools", "tests"}
+        for path in (ROOT / room).rglob("*.py")
+        if '__name__ == "__main__"' in path.read_text()
+    }
+    assert found == {*SCRIPTS, *SAME} | OTHERS
+
+
+@pytest.mark.parametrize("script", SAME)
+def test_scripts_share_their_flags(monkeypatch, script):
+    def flags_of(path):
+        def remember(self, *arguments, **settings):
+            raise Reached({action.dest for action in self._actions})
+
+        monkeypatch.setattr(Flags, "parse", remember)
+        monkeypatch.setattr(sys, "argv", [path])
+        with pytest.raises(Reached) as end:
+            runpy.run_path(str(ROOT / path), run_name="__main__")
+        return end.value.args[0]
+
+    assert flags_of(script) <= flags_of(SAME[script])

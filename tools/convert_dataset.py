@@ -93,15 +93,16 @@ def _prepare_parser(parser: argparse.ArgumentParser) -> None:
 def prepare(options: argparse.Namespace) -> None:
     """Convert, save the split, and say what is missing from the published data set."""
     data_set = data_sets()[options.dataset]
-    _check_flags(options, data_set)
-    if data_set.convert:
+    converts = data_set.converts(options.source)
+    _check_flags(options, data_set, converts)
+    if converts:
         stages.remove_leftovers(options.output)
     prepared = data_set.prepare(options)
     if options.strict and prepared.problems:
         raise UserError("; ".join(prepared.problems))
-    if data_set.convert and prepared.root == options.output:
+    if converts and prepared.root == options.output and data_set.form != "pictures":  # whose folders are the split
         save_split_of(data_set, prepared.root, data_set.views(prepared.root)[0])
-    if data_set.convert:
+    if converts:
         print(f"ready: {prepared.root}")
     else:
         print(f"nothing to convert: {prepared.root} is laid out as the loaders expect")
@@ -109,7 +110,7 @@ def prepare(options: argparse.Namespace) -> None:
         print(f"warning: {problem}", file=sys.stderr)
 
 
-def _check_flags(options: argparse.Namespace, data_set: DataSet) -> None:
+def _check_flags(options: argparse.Namespace, data_set: DataSet, converts: bool) -> None:
     """Demand the flags that this data set needs, refuse those that mean nothing to it, fill in defaults.
 
     Raises:
@@ -117,7 +118,7 @@ def _check_flags(options: argparse.Namespace, data_set: DataSet) -> None:
     """
     given = {"-T": options.T, "--split-by": options.split_by, "--downsample": options.downsample}
     example = f"python tools/convert_dataset.py prepare {options.dataset} --source {options.source}"
-    if data_set.convert:
+    if converts:
         example += f" --output {options.output or data_set.home} {data_set.flags}".rstrip()
         if options.output is None or (data_set.frames and options.T is None):
             raise UserError(
@@ -167,7 +168,7 @@ def _check_view(
     """The problems of one view; `differences` are those from the published counts."""
     published = data_set.is_published(view.entries)
     notes = [f"not the published set: {'; '.join(differences)}"] if differences and not published else []
-    if data_set.convert and stages.marked(root, view.stage) is None:
+    if data_set.converts(root) and stages.marked(root, view.stage) is None:
         notes.append("no done-marker: made elsewhere, or by an interrupted run; the prepare command adds it")
     some = replace(view, entries=data_preview.spread(view.entries, QUICK)) if options.quick else view
     readings = checks.read_all(some, options.workers)

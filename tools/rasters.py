@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common.analysis.panels import SPACE, Panel
+from common.errors import UserError
 from common.files import atomic_path
 from common.neurons import NEURONS
 
@@ -58,6 +59,31 @@ def neuron_activity(model: nn.Module, x: Tensor, neurons: int = 100) -> list[Act
         for handle in handles:
             handle.remove()
     return activities
+
+
+@torch.no_grad()
+def heat_maps(model: nn.Module, x: Tensor, number: int) -> np.ndarray:
+    """Output of the neuron layer `number` (from 0, as registered) summed over channels, `[T, H, W]` from 0 to 1.
+
+    Each step is scaled by its own minimum and maximum; a step of one value is 0.
+
+    Raises:
+        UserError: there is no such layer, or its neurons have no place in an image.
+    """
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, NEURONS)]
+    if not 0 <= number < len(layers):
+        raise UserError(f"--neuron {number}: there are layers 0 to {len(layers) - 1}")
+    (name, neuron), sums = layers[number], []
+    handle = neuron.register_forward_hook(lambda module, _, output: sums.append(_by_step(module, output).float()))
+    try:
+        model.eval()(x)
+    finally:
+        handle.remove()
+    if sums[0].ndim != 4:
+        raise UserError(f"--neuron {number}: {name} gives {list(sums[0].shape[1:])} per step, no map [C, H, W]")
+    maps = sums[0].sum(1)
+    low, high = (each.view(-1, 1, 1) for each in (maps.flatten(1).amin(1), maps.flatten(1).amax(1)))
+    return ((maps - low) / (high - low).clamp_min(torch.finfo().tiny)).numpy()
 
 
 def _by_step(neuron: nn.Module, output: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ events     each SAMPLE's frames side by side (.png) and as an animation (.gif)
 spikes     per neuron layer: a raster of some neurons over time, a map of firing rates, and a table of the rates
 attention  per attention module: the weights of SMA (per kernel, steps x channels), of MA-SNN (TA, CA, SA), of GAC (the
            gate over steps x channels and over space), and q k^T of spiking self-attention (queries x keys)
+heat       one picture per step of what a neuron layer sends, summed over channels (the heat maps of SMA: --neuron 5)
 gradcam    where in the sample the evidence for a class lies (Grad-CAM)
 """
 
@@ -34,7 +35,7 @@ from common.files import atomic_path
 from common.training import load_weights, run
 from tools.networks import build
 from tools.papers import papers
-from tools.rasters import neuron_activity, raster_panels, rate_panels, write_rates
+from tools.rasters import heat_maps, neuron_activity, raster_panels, rate_panels, write_rates
 
 SMALLEST_PICTURE = 256
 """Pixels of the shorter side of a Grad-CAM picture; a smaller sample is enlarged."""
@@ -61,7 +62,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     }
     parser = argparse.ArgumentParser(description=__doc__, **style)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    kinds = {"events": draw_events, "spikes": draw_spikes, "attention": draw_attention, "gradcam": draw_gradcam}
+    kinds = {"events": draw_events, "spikes": draw_spikes, "attention": draw_attention}
+    kinds |= {"heat": draw_heat, "gradcam": draw_gradcam}
     parsers = {
         verb: verbs.add_parser(verb, help=draw.__doc__, description=draw.__doc__, **style)
         for verb, draw in kinds.items()
@@ -75,6 +77,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         add_reading_options(own)
         own.add_argument("--output-dir", type=Path, default=Path("pictures"), help="folder of the files (%(default)s)")
     parsers["spikes"].add_argument("--neurons", type=int, default=100, help="rows of a raster (%(default)s)")
+    parsers["heat"].add_argument("--neuron", type=int, default=5, help="layer, from 0 as registered (%(default)s)")
     parsers["gradcam"].add_argument("--layer", required=True, help="module whose output is looked at, e.g. conv5_x")
     parsers["gradcam"].add_argument("--target", type=int, help="class; the predicted one by default")
     return parser.parse_args(arguments)
@@ -171,6 +174,19 @@ def draw_attention(options: argparse.Namespace) -> Iterator[Path]:
         names = ", ".join(kind.__name__ for kind in known)
         raise UserError(f"{options.model} has no attention ({names}); choose a network or --kwargs with it")
     yield subject.draw(panels, "attention")
+
+
+def draw_heat(options: argparse.Namespace) -> Iterator[Path]:
+    """A heat map of a neuron layer at each step, `<sample>_<step>.png`."""
+    from matplotlib import colormaps
+
+    subject = Subject(options)
+    for t, heat in enumerate(subject.run(heat_maps, options.neuron)):
+        path = subject.folder / f"{subject.sample.name}_{t}.png"
+        picture = colormaps["jet"](heat.T if subject.x_first else heat, bytes=True)[..., :3]
+        with atomic_path(path) as temporary:
+            Image.fromarray(picture).save(temporary)
+        yield path
 
 
 def draw_gradcam(options: argparse.Namespace) -> Iterator[Path]:

@@ -1,11 +1,14 @@
 """Mean output of each spiking neuron of a network."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from common.files import atomic_path
 from common.neurons import NEURONS
 
 
@@ -38,3 +41,9 @@ def firing_rates(model: nn.Module, x: Tensor) -> dict[str, float]:
         model(x)
     model.train(was_training)
     return {name: rates[name] for name, _ in model.named_modules() if name in rates}
+
+
+def write_rates(rates: Mapping[str, float], path: str | Path) -> None:
+    """Write a table `layer,rate`."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("layer", "rate"), *rates.items()])

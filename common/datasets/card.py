@@ -34,6 +34,8 @@ class DataSet:
     """What lies in a prepared folder."""
     convert: Callable[[argparse.Namespace], Prepared] | None = None
     """Make of `options.source` what the loader reads; None where that is what was published."""
+    is_ready: Callable[[Path], bool] = lambda source: False
+    """Whether a source needs no `convert`: it is laid out as the loaders expect."""
     write_tiny: Callable[..., Path] | None = None
     """Write a built-in tiny version to a folder, as its authors would have published it, and return the folder."""
     loader: type | None = None
@@ -67,9 +69,13 @@ class DataSet:
         """The first folder of `folder`."""
         return self.folder.partition(";")[0]
 
+    def converts(self, source: Path) -> bool:
+        """Whether `prepare` makes something else of `source`."""
+        return self.convert is not None and not self.is_ready(source)
+
     def prepare(self, options: argparse.Namespace) -> Prepared:
         """Make `options.source` ready for the loader; what is missing raises the error that its loader would."""
-        if self.convert:
+        if self.converts(options.source):
             return self.convert(options)
         self.views(options.source)
         return Prepared(options.source, [])

@@ -12,7 +12,8 @@ from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
-from common.events.event import EVENT
+from common.events.event import EVENT, pack
+from common.events.object_arrays import read_object_array
 from common.events.text import read_text
 from common.files import atomic_path
 from common.tiny.events import write_tiny_gait
@@ -43,7 +44,8 @@ class DVSGait(EventWindows):
         found = labelled(root / CONVERTED / part)
         if not found:
             raise UserError(
-                f"{root}: neither converted recordings in {CONVERTED}/{part}/<label> nor text files in {part}/<label>; "
+                f"{root}: neither converted recordings in {CONVERTED}/{part}/<label> nor text files in {part}/<label>, "
+                f"nor {part}_data.npy and {part}_target.npy in {CONVERTED}/{part}; "
                 f"fetch DVS128-Gait from {cls.url}"
             )
         return [path for path, _ in found]
@@ -60,13 +62,17 @@ class DVSGait(EventWindows):
 def convert(source: Path, root: Path | None = None, workers: int | None = None) -> None:
     """Write each text file `<source>/{train,test}/<label>/*` as an array of dtype `EVENT` below `<root>/npy`.
 
-    Recordings that are there are kept, so that an interrupted call is continued by the next. `root` is `source` unless
-    given.
+    A part without text files comes from the two files that the authors' code makes of it, see `packed`. Recordings that
+    are there are kept, so that an interrupted call is continued by the next. `root` is `source` unless given.
 
     Raises:
-        UserError: a damaged recording, or a label folder whose name is not a number from 0 to 20.
+        UserError: a damaged recording, or a label that is not a number from 0 to 20.
     """
     root = root or source
+    for part in PARTS:
+        files = packed(source, part)
+        if files is not None and not labelled(source / part):
+            unpack(*files, root / CONVERTED / part)
     texts = [path for part in ("train", "test") for path, _ in labelled(source / part)]
     arrays = {path.relative_to(source).with_name(f"{path.name}.npy"): path for path in texts}
     todo = [(path, root / CONVERTED / name) for name, path in arrays.items() if not (root / CONVERTED / name).exists()]
@@ -75,6 +81,39 @@ def convert(source: Path, root: Path | None = None, workers: int | None = None) 
     cache.run(_write_npy, todo, workers, "DVSGait text")
     if texts:
         stages.mark(root, CONVERTED, map(Path.as_posix, arrays))
+
+
+def packed(source: Path, part: str) -> tuple[Path, Path] | None:
+    """The authors' `{part}_data.npy` and `{part}_target.npy` in `npy/{part}`, `{part}` or `source` itself, if there."""
+    for folder in (source / CONVERTED / part, source / part, source):
+        files = folder / f"{part}_data.npy", folder / f"{part}_target.npy"
+        if all(file.is_file() for file in files):
+            return files
+    return None
+
+
+def unpack(data: Path, target: Path, folder: Path) -> None:
+    """Write the arrays `[N, 4]` of t, x, y, p in `data`, with labels in `target`, as `<folder>/<label>/<number>.npy`.
+
+    Raises:
+        UserError: one of the files is damaged, or holds something else.
+    """
+    labels = np.asarray(read_object_array(target), np.int64).reshape(-1)
+    if not np.isin(labels, range(DVSGait.num_classes)).all():
+        raise UserError(f"{target}: expected labels from 0 to {DVSGait.num_classes - 1}, found {sorted(set(labels))}")
+    paths = [folder / str(label) / f"{number:05}.npy" for number, label in enumerate(labels)]
+    if all(path.exists() for path in paths):
+        return
+    recordings = read_object_array(data)
+    if len(recordings) != len(paths):
+        raise UserError(f"{data} has {len(recordings)} recordings, {target} has {len(paths)} labels; copy both again")
+    for number, (events, path) in enumerate(zip(recordings, paths, strict=True)):
+        events = np.asarray(events)
+        if events.ndim != 2 or events.shape[1] != 4 or not np.isin(events[:, 3], (0, 1)).all():
+            raise UserError(f"{data}: recording {number}: expected rows of t, x, y and p = 0 or 1")
+        if not path.exists():
+            with atomic_path(path) as temporary:
+                np.save(temporary, pack(*events.astype(np.int64).T))
 
 
 def labelled(folder: Path) -> list[tuple[Path, int]]:
@@ -136,7 +175,7 @@ CARD = DataSet.of(
     title="DVS128-Gait, by day or by night, as arrays",
     papers="ma_snn, sdt_v3 (gait-day, gait-night)",
     form="events",
-    files="folders {train,test}/<label>/* of text recordings",
+    files="folders {train,test}/<label>/* of text recordings, or npy/{train,test}/*_{data,target}.npy",
     folder="ma_snn/DVSGait/data; data/gait-day, data/gait-night",
     split="published: folders train and test",
     convert=_convert,

@@ -17,6 +17,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from common.conversion.view import Entry, View
+from common.datasets import imagenet_archives
 from common.datasets.card import DataSet
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torchvision.transforms import v2
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PARTS = {True: ("train",), False: ("val", "test")}
+PARTS = {True: ("train",), False: ("val", "validation", "test")}
 """Folder names of the training and the evaluation part; the first that exists is taken."""
 
 
@@ -64,7 +65,7 @@ def to_tensor() -> "list[v2.Transform]":
 
 
 def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "ImageFolder":
-    """The images of `root`/train/<class>, or of `root`/val/<class> or `root`/test/<class>.
+    """The images of `root`/train/<class>, or of `root`/val, `root`/validation or `root`/test.
 
     Labels are positions in the sorted class names; for ImageNet's synset folders that is the usual order.
 
@@ -76,7 +77,8 @@ def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "Image
     if folder is None:
         raise UserError(
             f"there is no folder {' or '.join(map(str, folders))}; expected images as {folders[0]}/<class>/<image>: "
-            "fetch ImageNet (ILSVRC 2012) from https://image-net.org, unpack it so, and give its folder by --data-path"
+            "fetch ImageNet (ILSVRC 2012) from https://image-net.org, unpack it by `python tools/convert_dataset.py "
+            "prepare imagenet`, and give its folder by --data-path"
         )
     return image_folder(folder, transform)
 
@@ -159,11 +161,13 @@ CARD = DataSet(
     title="ImageNet (ILSVRC 2012)",
     papers="sma, ma_snn, gac, spikingformer, sdt_v3",
     form="pictures",
-    files="training and validation images, unpacked to {train,val}/<class>/*",
+    files=f"{imagenet_archives.TRAIN}, {imagenet_archives.VAL} and {imagenet_archives.KIT}",
     url="https://image-net.org",
     folder="data/ImageNet2012",
     split="published: folders train and val",
     views=imagenet_views,
+    convert=imagenet_archives.convert,
+    is_ready=imagenet_archives.is_unpacked,
     write_tiny=partial(write_tiny_images, "imagenet"),
     expected={"train": 1_281_167, "val": 50_000},
     is_published=_whole_imagenet,

@@ -74,6 +74,8 @@ class Preset:
     reduce_output: Callable[[Tensor], Tensor] = as_is
     """Makes logits `[B, K]` of the network's output."""
     find_unused_parameters: bool = False
+    goes_on: bool = False
+    """Whether the script is meant to go on from given weights."""
     flags: tuple[str, ...] = ()
     """Those of `FLAGS` that the script has."""
     without_effect: tuple[str, ...] = ()
@@ -179,7 +181,7 @@ def parse_checked(flags: Flags, preset: Preset, arguments: Sequence[str] | None 
 def main(preset: Preset) -> None:
     """Run a training script: train and test, or only test given weights."""
     args = parse(preset)
-    process = begin(args)
+    process = begin(args, one_seed=True)  # as all four originals
     root = data_root(args, process)
     test_set = imagenet(root, False, eval_transform(args.img_size))
     if args.eval:
@@ -189,6 +191,8 @@ def main(preset: Preset) -> None:
     check_classes(train_set, test_set)
     model = build_model(preset, args, classes_of(args, test_set), process)
     if process.is_main:
+        if preset.goes_on and not (args.weights or args.resume):
+            print("note: without --weights this starts from scratch, as the original does")
         announce(
             args,
             preset.tiny,

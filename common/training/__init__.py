@@ -1,5 +1,6 @@
 """Training that every paper shares: flags, launching, loading, the one loop, evaluation, checkpoints and logs."""
 
+from common.training.average import average_of
 from common.training.checkpoint import load_checkpoint, load_state, load_weights, read_weights, save_checkpoint
 from common.training.evaluation import as_is, evaluate_classification, mean_over_time
 from common.training.flags import Flags, mixing_options
@@ -7,7 +8,7 @@ from common.training.launch import Process, main_first, max_over_ranks, run, see
 from common.training.loaders import make_loader, make_shared_loader, stack_time_first
 from common.training.loop import fit
 from common.training.losses import mse_one_hot, smooth_cross_entropy, tet_cross_entropy
-from common.training.mixing import mixes, mixup_of
+from common.training.mixing import labels_of, mix_frames, mixes, mixup_of
 from common.training.program import (
     announce,
     begin,

@@ -53,11 +53,13 @@ class Flags(argparse.ArgumentParser):
     def option(self, *names: str, minimum: int | None = None, **settings: object) -> argparse.Action:
         """`add_argument` under all spellings of `names`; a help text, if only a blank, makes it show the default.
 
-        `parse` refuses values below `minimum`.
+        `parse` refuses values below `minimum`, and takes an empty path for the default: "" would be the folder ".".
         """
         more = [name for group in SYNONYMS if {*names} & {*_spelled(group)} for name in _spelled(group)]
         free = [name for name in more if name not in self._option_string_actions]
-        action = self.add_argument(*dict.fromkeys([*_spelled(names), *free]), **({"help": " "} | settings))
+        is_path = isinstance(settings.get("type"), type) and issubclass(settings["type"], Path)
+        settings = {"help": " "} | settings | ({"type": _path} if is_path else {})
+        action = self.add_argument(*dict.fromkeys([*_spelled(names), *free]), **settings)
         if minimum is not None:
             self.minimum[action] = minimum
         return action
@@ -72,6 +74,8 @@ class Flags(argparse.ArgumentParser):
         """Accept flags with or without values; `parse` notes which of them were given."""
         for name in names:
             self.without.append(self.add_argument(*_spelled([name]), nargs="*", help=argparse.SUPPRESS))
+        listed = ", ".join(action.option_strings[0] for action in self.without)
+        self.epilog = f"Accepted for the authors' commands, without effect here: {listed}." if listed else None
 
     def parse(
         self,
@@ -92,13 +96,18 @@ class Flags(argparse.ArgumentParser):
         if config:
             self.option("-c", "--config", type=Path, default=config, help="settings file (YAML)")
         known, settings = {action.dest for action in self._actions}, {}
+        paths = [action.dest for action in self._actions if action.type is _path]
         first, _ = self.parse_known_args(arguments)
         if config:
-            settings = read_settings(first.config, self)
-            self.set_defaults(**settings)
+            settings = read_settings(first.config or config, self)
+            empty = {name for name in paths if settings.get(name, ...) is None}
+            self.set_defaults(**{name: value for name, value in settings.items() if name not in empty})
         if first.tiny:
             self.set_defaults(**tiny)
         args = self.parse_args(arguments)
+        for name in paths:
+            if getattr(args, name) is None:
+                setattr(args, name, self.get_default(name))
         for action, minimum in self.minimum.items():
             value = getattr(args, action.dest)
             if value is not None and value < minimum:
@@ -110,6 +119,11 @@ class Flags(argparse.ArgumentParser):
         given = [action.dest for action in self.without if getattr(args, action.dest) is not None]
         args.ignored = given + [name for name in settings if name not in known]
         return args
+
+
+def _path(text: str) -> Path | None:
+    """The path in an argument; nothing if it is empty."""
+    return Path(text) if text else None
 
 
 def _spelled(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@
 | `scheduler`, `schedule` | stepped after every "epoch" or after every optimizer "step" |
 | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
 | `scaler` | the gradient scaler, for those who save it in files of their own; None: one as `amp` needs |
-| `accumulate` | batches per optimizer step; what remains at the end of an epoch is a shorter step |
+| `accumulate` | batches per optimizer step; fewer that remain at the end of an epoch make none, as in SDT V3 |
 | `clip_grad` | largest norm of all gradients together |
 | `ema` | `AveragedModel` of the bare network, updated after every optimizer step and evaluated too (`test_ema_*`) |
 | `transform_batch(inputs, labels, epoch)` | returns (inputs, target) on the device, such as mixup; epoch = 0, 1, ... |
@@ -117,6 +117,11 @@ def fit(
     output_dir = make_folder(output_dir)
     if not len(train_loader):
         raise UserError("there is no batch to train on: the training set is smaller than one batch; lower --batch-size")
+    if accumulate > len(train_loader):
+        raise UserError(
+            f"an epoch has {len(train_loader)} batches, fewer than the {accumulate} that make a step of the optimizer; "
+            "accumulate fewer"
+        )
     recipe = _Recipe(
         loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, truth, top5, on_step
     )
@@ -130,6 +135,9 @@ def fit(
     if resume:
         state.load(checkpoint if resume is True else Path(resume), process, facts)
     network = _distribute(model, process, sync_bn, find_unused_parameters)
+    if average is not None and process.world_size > 1:  # begins at the weights of the main process, as the network does
+        for tensor in average.state_dict().values():
+            dist.broadcast(tensor, src=0)
     board = Path(tensorboard_dir or output_dir / "tensorboard")
     with _signals() as received, Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder:
         while state.epoch < epochs:
@@ -199,7 +207,7 @@ def _train_epoch(
         for inputs, labels in batches:
             inputs, labels = (x.to(process.device, non_blocking=True) for x in (inputs, labels))
             first = state.step // recipe.accumulate * recipe.accumulate
-            group = range(first, min(first + recipe.accumulate, len(loader)))  # batches of this optimizer step
+            group = range(first, first + recipe.accumulate)  # batches of this optimizer step
             synchronised = group[-1] == state.step or process.world_size == 1
             with nullcontext() if synchronised else network.no_sync():
                 loss, correct = _forward(network, state, recipe, inputs, labels, process)

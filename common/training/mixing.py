@@ -3,9 +3,13 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from common.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from timm.data import Mixup
 
 
@@ -35,3 +39,16 @@ def mixup_of(args: argparse.Namespace, num_classes: int) -> "Mixup":
         label_smoothing=args.smoothing,
         num_classes=num_classes,
     )
+
+
+def mix_frames(
+    mix: "Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]", frames: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mixed clips `[B, T, C, H, W]`, all frames of a clip alike: a box of cutmix lies in H and W, through all of T."""
+    images, target = mix(frames.flatten(1, 2), labels)
+    return images.unflatten(1, frames.shape[1:3]), target
+
+
+def labels_of(target: Tensor) -> Tensor:
+    """Labels `[B]`: the target itself, or the largest share of each mixed target `[B, K]`."""
+    return target if target.ndim == 1 else target.argmax(1)

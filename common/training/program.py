@@ -16,13 +16,16 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 """`data` in the repository."""
 
 
-def begin(args: argparse.Namespace) -> Process:
-    """Join the other processes, name in one line what was given and has no effect, and seed."""
+def begin(args: argparse.Namespace, *, one_seed: bool = False) -> Process:
+    """Join the other processes, name in one line what was given and has no effect, and seed.
+
+    With `one_seed` all processes draw the same numbers: dropout, and what mixes their batches.
+    """
     process = start(args.device, args.local_rank)
     ignored = vars(args).pop("ignored")
     if ignored and process.is_main:
         print(f"warning: accepted, without effect here: {', '.join(ignored)}", flush=True)
-    seed_everything(args.seed, process.rank)
+    seed_everything(args.seed, 0 if one_seed else process.rank)
     return process
 
 

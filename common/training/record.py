@@ -5,11 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from common.files import atomic_path
 from common.training.launch import Process
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Row = Mapping[str, float]
 
@@ -42,6 +46,29 @@ class Recorder:
             self.board.add_scalar(key, value, history[-1]["epoch"])
         self.board.flush()
         print(summary(history, self.epochs, self.select), flush=True)
+
+
+class Board:
+    """A folder of TensorBoard for the tags of a paper's own script, opened with its first values.
+
+    With `purge` that hides what an interrupted run wrote for the steps that are now repeated; in the folder of
+    `Recorder`, whose values it would hide too, that one does it for both.
+    """
+
+    def __init__(self, folder: Path, *, purge: bool):
+        self.folder, self.purge = folder, purge
+        self.writer: SummaryWriter | None = None
+
+    def add(self, step: int, **values: float | Mapping[str, float]) -> None:
+        """A value, or several that one diagram shows, for each tag."""
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(self.folder, purge_step=step if self.purge else None)
+        for tag, value in values.items():
+            add = self.writer.add_scalars if isinstance(value, Mapping) else self.writer.add_scalar
+            add(tag, value, step)
+        self.writer.flush()
 
 
 def write_logs(folder: Path, history: Sequence[Row]) -> None:

@@ -13,12 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from common.training import Process, mse_one_hot, smooth_cross_entropy
-
-
-def labels_of(target: Tensor) -> Tensor:
-    """Labels `[B]`: the target itself, or the largest share of each mixed target `[B, K]`."""
-    return target if target.ndim == 1 else target.argmax(1)
+from common.training import Process, labels_of, mse_one_hot, smooth_cross_entropy
 
 
 def one_hot_loss(logits: Tensor, target: Tensor) -> Tensor:

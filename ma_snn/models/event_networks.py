@@ -26,6 +26,8 @@ from ma_snn.models.layers import AttLIF, ConvAttLIF
 
 SMALL = ((64, 1), (128, 2), (128, 2))
 LARGE = ((32, 2), (64, 2), (128, 2), (256, 2), (512, 4))
+DEPTHS = {3: SMALL, 5: LARGE}
+"""The two networks by their number of convolutional layers."""
 HIDDEN = 256
 ACTIVATIONS = {"relu": "relu", "none": None}
 INITIALISATIONS = {"xavier": nn.init.xavier_normal_, "kaiming": nn.init.kaiming_normal_}

@@ -27,10 +27,9 @@ def datasets(args: argparse.Namespace, process: Process) -> tuple[Dataset, Datas
         with main_first(process):
             root = write_tiny_hardvs(cache / "hardvs_tiny") if made_here else source
         lists = args.train_list or root / "train_label.txt", args.test_list or root / "test_label.txt"
-        flips = {"mirror": args.mirror, "flip_frames": args.flip_frames}
         return (
-            HarDvs(root, lists[0], True, args.time_steps, args.input_size, **flips),
-            HarDvs(root, lists[1], False, args.time_steps, args.input_size),
+            HarDvs(root, lists[0], True, args.time_steps, args.input_size, args.mirror, published=args.published),
+            HarDvs(root, lists[1], False, args.time_steps, args.input_size, published=args.published),
         )
     if args.dataset == "gesture":
         card, settings = dvs128_gesture.CARD, {"T": args.time_steps, "downsample": args.downsample}

@@ -35,7 +35,7 @@ class HarDvs(Dataset):
         T: frames per sample.
         size: pixels per side.
         mirror: mirror half of the clips.
-        flip_frames: mirror each frame of a clip independently instead, as the release does.
+        published: as the release: mirror half of the frames, each by itself; a random place in evaluation too.
 
     Attributes:
         clips: (folder, label) of each sample.
@@ -55,12 +55,12 @@ class HarDvs(Dataset):
         train: bool,
         T: int,
         size: int = 224,
-        *,
         mirror: bool = False,
-        flip_frames: bool = False,
+        *,
+        published: bool = False,
     ):
         self.train, self.T, self.size = train, T, size
-        self.mirror, self.flip_frames = mirror, flip_frames
+        self.mirror, self.published = mirror, published
         self.clips = read_list(Path(root), Path(listing))
 
     def __len__(self) -> int:
@@ -70,13 +70,13 @@ class HarDvs(Dataset):
         folder, label = self.clips[index]
         paths = frame_paths(folder)
         spare = max(len(paths) - self.T, 0)
-        begin = int(torch.randint(spare + 1, ())) if self.train else spare // 2
+        begin = int(torch.randint(spare + 1, ())) if self.train or self.published else spare // 2
         images = [load_image(path) for path in paths[begin : begin + self.T]]
         return clip_frames(images, self.T, self.size, self.size * 256 // 224, flip=self.flips()), label
 
     def flips(self) -> Callable[[], bool]:
         """What tells for each frame of one clip whether to mirror it."""
-        if self.mirror and self.flip_frames:
+        if self.mirror and self.published:
             return coin
         of_clip = self.mirror and coin()
         return lambda: of_clip

@@ -8,6 +8,13 @@ An integer n in 0..D is D binary maps b_d = [n >= d], d = 1..D, and a linear lay
 so a network with T time steps runs on T x D virtual ones (SDT V3, section 3; the release evaluates integers only). The
 neuron fires its n spikes first and then rests. The virtual steps travel in the batch axis, `[D*B, ...]`, from a neuron
 to the layer that it feeds, which adds them up.
+
+A chip that handles one virtual step after another has spikes of the same step only and cannot form the products of
+different ones. Such time-aligned attention is another function, the mean over steps
+
+    (q k^T) v ~ D^2 norm^-3 sum_d (q_d k_d^T) v_d,    for scalars min(q, k, v) / D in place of q k v / D^3 (norm = D);
+
+arXiv 2610.03291 reports that networks trained with integers lose accuracy by it.
 """
 
 from copy import deepcopy
@@ -48,14 +55,19 @@ class UnrolledLayer(nn.Module):
 
 
 class UnrolledAttention(nn.Module):
-    """`SpikingAttention` of binary spikes `[D*B, heads, N, d]`: q_d selects among the coincidences of k_e and v_f."""
+    """`SpikingAttention` of binary spikes `[D*B, heads, N, d]`: q_d selects among the coincidences of k_e and v_f.
 
-    def __init__(self, product: SpikingAttention, steps: int, norm: float):
+    With `time_aligned` only spikes of the same step meet.
+    """
+
+    def __init__(self, product: SpikingAttention, steps: int, norm: float, *, time_aligned: bool = False):
         super().__init__()
-        self.scale, self.steps = product.scale / norm**3, steps
+        self.scale, self.steps, self.time_aligned = product.scale / norm**3, steps, time_aligned
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (spikes.unflatten(0, (self.steps, -1)) for spikes in (q, k, v))
+        if self.time_aligned:
+            return (q @ (k.mT @ v)).sum(0) * (self.scale * self.steps**2)
         coincidences = sum(k_e.mT @ v_f for k_e in k for v_f in v)
         return sum(q_d @ coincidences for q_d in q) * self.scale
 
@@ -63,16 +75,17 @@ class UnrolledAttention(nn.Module):
 UNROLLED = (UnrolledLayer, UnrolledAttention)
 
 
-def spike_driven(model: nn.Module, steps: int | None = None) -> nn.Module:
+def spike_driven(model: nn.Module, steps: int | None = None, *, time_aligned: bool = False) -> nn.Module:
     """A copy of a base, DVS or large network, in evaluation mode, in which linear layers see binary spikes only.
 
     The exceptions are the layers that the network lists as `real_valued_layers`: the first convolution, which sees the
     image, and the plain head of the large family, which sees membrane values. The two convolutions of each `RepConv1d`
-    become one. In float64 the logits equal those of `model` up to rounding.
+    become one. In float64 the logits equal those of `model` up to rounding, unless attention is `time_aligned`.
 
     Args:
         model: the integer network, which stays as it is.
         steps: D, the virtual steps per time step; the default and minimum is the network's `max_value`.
+        time_aligned: attention multiplies spikes of the same virtual step only, which is another function.
 
     Raises:
         ValueError: too few steps for the network's integers, or a network without spiking inference.
@@ -82,10 +95,10 @@ def spike_driven(model: nn.Module, steps: int | None = None) -> nn.Module:
     steps = model.max_value if steps is None else steps
     if steps < model.max_value:
         raise ValueError(f"{steps} virtual steps cannot carry integers up to {model.max_value}")
-    return _unroll(deepcopy(model).eval(), "", model, steps)
+    return _unroll(deepcopy(model).eval(), "", model, steps, time_aligned)
 
 
-def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int) -> nn.Module:
+def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int, time_aligned: bool) -> nn.Module:
     """What stands for `module`, called `name` in `model`, in the spike-driven network."""
     norm = 1 if name in ("head", "head_kd") else model.norm  # the neuron before a head counts
     if name in model.real_valued_layers:
@@ -93,11 +106,12 @@ def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int) -> nn.Mo
     if isinstance(module, IntegerLIF):
         return UnrolledNeuron(module, steps)
     if isinstance(module, SpikingAttention):
-        return UnrolledAttention(module, steps, norm)
+        return UnrolledAttention(module, steps, norm, time_aligned=time_aligned)
     if isinstance(module, RepConv1d):
         return UnrolledLayer(module.folded(), steps, norm)
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
         return UnrolledLayer(module, steps, norm)
     for child_name, child in module.named_children():
-        setattr(module, child_name, _unroll(child, f"{name}.{child_name}".lstrip("."), model, steps))
+        child_path = f"{name}.{child_name}".lstrip(".")
+        setattr(module, child_name, _unroll(child, child_path, model, steps, time_aligned))
     return module

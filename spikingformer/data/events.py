@@ -8,7 +8,7 @@ from torch import Tensor
 
 from common.datasets.card import cards
 from common.datasets.event_frames import EventFrames
-from common.training import Process, class_count, data_folder
+from common.training import Process, class_count, data_folder, mix_frames
 from common.training.event_data import frames_root
 from spikingformer.flags import EventRecipe
 from spikingformer.recipe import BatchTransform
@@ -44,6 +44,5 @@ class FrameBatches:
         if self.T_train is not None:
             frames = frames[:, torch.randperm(frames.shape[1])[: self.T_train].sort().values]
         if self.mix is not None:
-            images, target = self.mix(frames.flatten(1, 2), labels, epoch)
-            frames = images.unflatten(1, frames.shape[1:3])
+            frames, target = mix_frames(partial(self.mix, epoch=epoch), frames, labels)
         return frames, target

@@ -13,7 +13,8 @@ from PIL import Image
 from common.datasets import cifar
 from common.ms_resnet import trainer
 from common.tiny.images import write_tiny_images
-from common.training import run
+from common.training import run, start
+from common.training.image_data import cifar_root
 from gac import data, train_images
 from gac.flags import parse
 from gac.ImageNet.conf import global_settings
@@ -164,6 +165,12 @@ def test_missing_cifar_names_the_folder_and_the_remedy(main, refusal, tmp_path):
     line = refusal(main, "--data-path", tmp_path)
     assert str(tmp_path) in line
     assert "--download" in line
+
+
+def test_cifar_of_the_current_folder_is_found(monkeypatch, tmp_path):
+    (tmp_path / "data" / "cifar-100-python").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert cifar_root(parse([]), start("cpu"), {}) == Path("data")
 
 
 def test_weights_of_another_width_are_refused(main, refusal):

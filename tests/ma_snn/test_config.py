@@ -1,5 +1,6 @@
 """The settings of the event scripts: published defaults, printing, and the command line."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,15 @@ import torch
 from torch import nn
 
 import ma_snn
+from common.errors import UserError
 from common.training import Flags
 from ma_snn.CIFAR10DVS.CNN.Config import configs as cifar10dvs
 from ma_snn.config import settings
 from ma_snn.data.events import scale_counts
 from ma_snn.DVSGait.CNN.Config import configs as gait
+from ma_snn.DVSGestures.Att_SNN_CNN import RECIPE
 from ma_snn.DVSGestures.CNN.Config import configs as gestures
-from ma_snn.flags import add_settings, apply
+from ma_snn.flags import NOT_USED, add_settings, apply, parse
 
 FOLDER = Path(ma_snn.__file__).parent
 EQUAL = {
@@ -135,3 +138,37 @@ def test_scaling_an_empty_window_leaves_zeros():
     config = gestures()
     config.interval_scaling = True
     assert not scale_counts(config, torch.zeros(1, 2, 2, 2)).any()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"track_running_stats": False}, "track_running_stats = False: the networks know True only"),
+        ({"mem_act": torch.sigmoid}, "mem_act = .*: the networks know .*relu.* only"),
+        ({"lens": 0.5}, "a = 0.5 and lens = 0.5: lens has to be a / 2"),
+        ({"im_width": 64, "im_height": 64}, "im_width = 64: with ds = 4 it is 32"),
+        ({"im_height": 64}, "im_height = 64: with ds = 4 it is 32"),
+        ({"in_channels": 1}, "in_channels = 1: the networks know 2 only"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_what_the_networks_do_not_have_is_refused_by_name_in_the_file_too(edit, said):
+    with pytest.raises(UserError, match=said):
+        parsed(edited(**edit))
+
+
+@pytest.mark.parametrize("name", NOT_USED)
+def test_an_edit_of_what_is_not_used_is_named(name):
+    recipe = dataclasses.replace(RECIPE, configs=edited(**{name: 7}))
+    assert parse(recipe, [])[1].ignored == [name]
+
+
+def edited(**changes):
+    """The settings of DVS128 Gesture after an edit of the file."""
+
+    class Edited(gestures):
+        def __init__(self):
+            super().__init__()
+            vars(self).update(changes)
+
+    return Edited

@@ -8,6 +8,7 @@ import ma_snn  # noqa: F401  (registers the models)
 from common.errors import UserError
 from common.neurons import LIAFNode, ThresholdResetLIFNode
 from ma_snn.models.attention import ATTENTIONS
+from ma_snn.models.event_networks import DEPTHS
 
 PARAMETERS = {
     "ma_snn_dvsgestures": (2324065, 2331265, 2333281, 2324119, 2340481, 2331319, 2333335, 2340535),
@@ -121,3 +122,11 @@ def test_the_residual_branch_of_att_ms_resnet_is_never_negative():
         branch.register_forward_hook(lambda module, inputs, output: lowest.append(output.min().item()))
     model(torch.randn(2, 3, 64, 64))
     assert len(lowest) == 4 and min(lowest) >= 0
+
+
+@pytest.mark.parametrize(("name", "layers", "size"), [("dvsgait", 3, 32), ("dvsgestures", 5, 128)])
+def test_each_data_set_takes_the_network_of_the_other_depth(name, layers, size):
+    with torch.device("meta"):
+        model = timm.create_model(f"ma_snn_{name}", stages=DEPTHS[layers], img_size=size, T=20, attention="TCSA")
+    assert sum(key.startswith("convAttLIF") for key, _ in model.named_children()) == layers
+    assert model.layout.size == (size, size)

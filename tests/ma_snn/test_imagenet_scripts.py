@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from common.ms_resnet import trainer
 from common.tiny.images import write_tiny_images
 from common.training import run
-from ma_snn.Att_Res_SNN import train_amp
-from ma_snn.Att_Res_SNN.train_finetune import finetune
+from ma_snn.Att_Res_SNN import train_amp, train_finetune
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -50,14 +50,15 @@ def test_saved_weights_can_be_tested(call, weights, capsys):
 
 
 def test_finetuning_starts_from_given_weights(call, weights, capsys):
-    call(finetune, "--weights", weights)
-    assert "last test accuracy" in capsys.readouterr().out
+    call(partial(trainer.main, train_finetune.PRESET), "--weights", weights)
+    printed = capsys.readouterr().out
+    assert "last test accuracy" in printed
+    assert "from scratch" not in printed
 
 
-def test_finetuning_without_weights_is_refused(call, capsys):
-    with pytest.raises(SystemExit):
-        call(finetune)
-    assert "needs weights to start from: add --weights FILE" in capsys.readouterr().err
+def test_finetuning_without_weights_says_that_it_starts_from_scratch(call, capsys):
+    call(partial(trainer.main, train_finetune.PRESET), "--end_early")
+    assert "without --weights this starts from scratch" in capsys.readouterr().out
 
 
 def test_end_early_stops_before_training(call, tmp_path):
@@ -71,3 +72,13 @@ def test_two_processes_of_the_published_launcher(images, tmp_path):
     for result in run_pair(script, *SMALL, "--data-path", images, flag=True, cwd=tmp_path):
         assert result.returncode == 0, result.stderr
     assert list(tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth"))
+
+
+@pytest.mark.parametrize("attention", ["no", "CA"])
+def test_the_paper_s_comparisons_train_and_are_tested(call, tmp_path, attention, capsys):
+    call(partial(trainer.main, train_amp.PRESET), "--attention", attention)
+    (path,) = tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_T=1ACC/*/resnet18-1-best.pth")
+    kinds = {"sa" in key for key in torch.load(path, weights_only=True) if ".attention." in key}
+    assert kinds == (set() if attention == "no" else {False})
+    call(partial(trainer.test, train_amp.PRESET), "-weights", path, "--attention", attention, net=SMALL[:-4])
+    assert "of 10 images" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import ma_snn  # noqa: F401  (registers the models)
 from common.ms_resnet import basic_block
-from ma_snn.models.att_ms_resnet import TimeFirstCSA, design
+from ma_snn.models.att_ms_resnet import TimeFirstAttention, design
 from tests.ma_snn.blocks import check_block
 from tests.parity.harness import check_network, check_structure, fixtures, load
 
@@ -48,7 +48,7 @@ def test_att_ms_resnet_has_the_keys_of_the_original(file):
 
 @pytest.mark.parametrize("file", fixtures("ma_snn", "block_ms_csa_*"))
 def test_time_first_attention_equals_the_original(file):
-    check_block(file, lambda meta: TimeFirstCSA(meta["kwargs"]["channels"], meta["input"]["shape"][0]))
+    check_block(file, lambda meta: TimeFirstAttention(meta["kwargs"]["channels"], meta["input"]["shape"][0]))
 
 
 @pytest.mark.parametrize("file", fixtures("ma_snn", "block_ms_basic_*"))

@@ -130,10 +130,16 @@ def half_dark(folder):
     return source
 
 
-@pytest.mark.parametrize(("flip_frames", "sides"), [(False, 1), (True, 2)])
-def test_mirroring_is_by_clip_or_by_frame(tmp_path, flip_frames, sides):
+def test_published_evaluation_takes_any_place_of_a_clip(tmp_path):
+    torch.manual_seed(0)
+    data = HarDvs(*clip_list(tmp_path, 6), False, T=3, size=32, published=True)
+    assert {tuple(dark(data[0][0])) for _ in range(20)} == {(True, False, True), (False, True, False)}
+
+
+@pytest.mark.parametrize(("published", "sides"), [(False, 1), (True, 2)])
+def test_mirroring_is_by_clip_or_by_frame(tmp_path, published, sides):
     torch.manual_seed(1)
-    frames, _ = HarDvs(*half_dark(tmp_path), True, T=8, size=32, mirror=True, flip_frames=flip_frames)[0]
+    frames, _ = HarDvs(*half_dark(tmp_path), True, T=8, size=32, mirror=True, published=published)[0]
     assert len({frame[0, 0, 0].item() for frame in frames}) == sides
 
 

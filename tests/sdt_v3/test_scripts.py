@@ -27,7 +27,7 @@ from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 from sdt_v3.distill import build_teacher
 from sdt_v3.flags import parse_images
 from sdt_v3.recipe import peak_rate
-from sdt_v3.results import Results
+from sdt_v3.results import Results, is_best
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +182,22 @@ def test_the_recipe_s_switches_run(call, flags):
     assert (call("large", *flags) / "checkpoint-0.pth").exists()
 
 
+@pytest.mark.parametrize("script", ["base", "hardvs"])
+def test_layers_have_one_rate_but_in_the_large_family(call, script, capsys):
+    groups = load_checkpoint(call(script, "--layer_decay", "0.5") / "checkpoint.pt")["optimizer"]["param_groups"]
+    assert {group["lr_scale"] for group in groups} == {1.0}
+    assert "without effect here: layer_decay" in capsys.readouterr().out
+
+
+def test_the_best_checkpoint_is_that_of_weights_or_average():
+    def history(*pairs):
+        return [{"test_acc1": raw, "test_ema_acc1": average} for raw, average in pairs]
+
+    keys = ("test_acc1", "test_ema_acc1")
+    assert is_best(history((50.0, 10.0), (40.0, 60.0)), *keys)
+    assert not is_best(history((50.0, 60.0), (55.0, 20.0)), *keys)
+
+
 def test_flags_without_effect_are_accepted_with_and_without_a_value(call):
     assert log(call("base", "--model_mode", "ms", "--dist_eval", "--drop_path", "0.1"))
 
@@ -192,7 +208,8 @@ def test_every_spelling_of_a_model_is_accepted(call, model):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "flags"), [("har-dvs", ("--flip_frames", "--mirror")), ("gesture", ("--downsample", "4"))]
+    ("dataset", "flags"),
+    [("har-dvs", ("--published", "--mirror", "--mixup", "0.8", "--cutmix", "1")), ("gesture", ("--downsample", "4"))],
 )
 def test_event_data_sets_train(call, tmp_path, dataset, flags):
     source = write_tiny("dvs128", tmp_path / "gestures", classes=2, per_class=4) if dataset == "gesture" else None

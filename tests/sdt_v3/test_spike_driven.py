@@ -10,7 +10,7 @@ from torch import nn
 import sdt_v3  # noqa: F401  (registers the models)
 from common.layers import SpikingAttention
 from sdt_v3.models.repconv import RepConv1d
-from sdt_v3.models.spike_driven import UNROLLED, spike_driven
+from sdt_v3.models.spike_driven import UNROLLED, UnrolledAttention, spike_driven
 from tests.parity.harness import calibrate, close, fixtures, load, reseed
 from tests.parity.seeded import seeded_input
 
@@ -179,6 +179,33 @@ def test_more_virtual_steps_change_nothing():
     model = calibrated(name, kwargs, x)
     with torch.no_grad():
         assert relative_error(spike_driven(model, steps=6)(x), model(x)) < 1e-12
+
+
+def unary(*integers, steps=4):
+    """Spikes `[D*B=D, heads=1, N=1, d=1]` of each integer, fired first."""
+    return [torch.tensor([float(n >= d) for d in range(1, steps + 1)]).view(-1, 1, 1, 1) for n in integers]
+
+
+@pytest.mark.parametrize("integers", [(2, 3, 1), (4, 2, 2), (4, 4, 4), (0, 4, 4)])
+def test_time_aligned_attention_counts_the_steps_in_which_all_three_fire(integers):
+    q, k, v = integers
+    aligned, summed = (
+        UnrolledAttention(SpikingAttention(0.5), 4, 4, time_aligned=aligned)(*unary(*integers)).item()
+        for aligned in (True, False)
+    )
+    assert aligned == 0.5 * min(integers) / 4
+    assert summed == 0.5 * q * k * v / 4**3
+
+
+def test_time_aligned_inference_is_another_function(pair):
+    model, spiking, x = pair
+    aligned = spike_driven(model, time_aligned=True)
+    with torch.no_grad():
+        assert relative_error(aligned(x), spiking(x)) > 1e-3
+        products = [name for name, module in aligned.named_modules() if isinstance(module, UnrolledAttention)]
+        _, others, _ = run(aligned, x, products[:1])
+        _, sums, _ = run(spiking, x, products[:1])
+    assert not torch.allclose(others[products[0]], sums[products[0]])
 
 
 def test_too_few_virtual_steps_are_refused():

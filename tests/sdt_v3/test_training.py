@@ -67,7 +67,7 @@ def test_warm_up_of_all_epochs_ends_at_the_full_rate():
     assert np.isclose(learning_rate(3, 1.0, 0.0, warmup_epochs=3, epochs=3), 1.0)
 
 
-@pytest.mark.parametrize(("accumulate", "fractions"), [(1, [0, 1 / 3, 2 / 3, 1, 4 / 3]), (2, [0, 2 / 3, 1, 5 / 3])])
+@pytest.mark.parametrize(("accumulate", "fractions"), [(1, [0, 1 / 3, 2 / 3, 1, 4 / 3]), (2, [0, 1, 2])])
 def test_each_step_has_the_rate_of_its_fraction_of_an_epoch(accumulate, fractions):
     weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
     groups = [{"params": [weights[0]], "lr_scale": 0.5}, {"params": [weights[1]]}]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.tiny.events import write_tiny
 from common.training import run
@@ -50,13 +51,24 @@ def call(monkeypatch, tmp_path, recordings):
 
 
 @pytest.mark.parametrize("dataset", SCRIPTS)
-def test_raw_recordings_become_the_originals_result_files(call, dataset, capsys):
+def test_raw_recordings_become_the_originals_result_files(call, tmp_path, dataset, capsys):
     out, script = call(dataset), SCRIPTS[dataset].script
     for name in ("train_acc", "test_acc", "loss", "test_loss"):
         assert np.load(out / f"{script}_{name}.npy").shape == (1,)
     rates = torch.load(out / "spiking_rate" / script / "spikingrate_epoch1.pt", weights_only=True)
     names = torch.load(out / "spiking_rate" / script / "name_list.pt", weights_only=True)
     assert len(rates) == len(names) == 15
+    assert all(isinstance(rate, torch.Tensor) and rate.ndim == 0 for rate in rates)
+    assert all(name.startswith("module.") for name in names)
+    board = EventAccumulator(str(tmp_path / "runs")).Reload()
+    assert "loss_epoch" in board.Tags()["scalars"]
+    for part in ("train", "test"):
+        (value,) = (
+            EventAccumulator(str(tmp_path / f"runs/train_and_test_accuracy_{part}"))
+            .Reload()
+            .Scalars("train_and_test_accuracy")
+        )
+        assert value.value == pytest.approx(np.load(out / f"{script}_{part}_acc.npy")[-1])  # from 0 to 1
     assert (out / f"{script}_max.pt").exists()
     assert {"curves.png", "firing_rates.png", "events.png", "checkpoint.pt", "log.csv", "log.jsonl"} <= {
         path.name for path in (out / script).iterdir()

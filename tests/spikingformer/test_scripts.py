@@ -11,12 +11,14 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.tiny.events import write_tiny
 from common.tiny.images import write_tiny_images
-from common.training import start
+from common.training import average_of, start
 from spikingformer.data import events, images
 from spikingformer.flags import CIFAR10_DVS, parse_events
+from spikingformer.recipe import continue_from
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2] / "spikingformer"
@@ -81,7 +83,34 @@ def test_recordings_become_the_authors_files(call, name):
     assert {"checkpoint_max_test_acc1.pth", "checkpoint_0.pth", "summary.csv", "curves.png"} <= {
         path.name for path in folder.iterdir()
     }
-    assert (folder.parents[1] / "SEWResNet_b4_T4_wd0.06_adamw_cnf_ADD_logs" / "lr0.004" / "args.txt").exists()
+    logs = folder.with_name("lr0.004_logs")
+    assert (logs / "args.txt").exists()
+    for part, prefix in (("train", "train"), ("te", "test")):
+        board = EventAccumulator(str(logs / part)).Reload()
+        assert board.Tags()["scalars"] == [f"{prefix}_loss", f"{prefix}_acc1", f"{prefix}_acc5"]
+        assert [value.step for value in board.Scalars(f"{prefix}_loss")] == [0]
+
+
+def test_the_authors_name_of_the_data_and_of_an_optimizer_s_folder(call):
+    folder = call("dvs128-gesture", "--dataset", "DVS128Gesture", "--opt", "lamb")
+    assert "_sgd_cnf_" in str(folder)
+
+
+def test_average_and_scaler_of_an_authors_checkpoint_are_taken_over(tmp_path):
+    models = [torch.nn.Linear(2, 2) for _ in range(3)]
+    scale = torch.amp.GradScaler("cpu", init_scale=8.0)
+    state = {"module." + key: value for key, value in models[1].state_dict().items()}
+    content = {"state_dict": models[0].state_dict(), "state_dict_ema": state, "amp_scaler": scale.state_dict()}
+    torch.save(content, tmp_path / "authors.pth.tar")
+    average, scaler = average_of(models[2], 0.5), torch.amp.GradScaler("cpu")
+    continue_from(tmp_path / "authors.pth.tar", models[2], scaler=scaler, average=average)
+    assert models[2].weight.equal(models[0].weight)
+    assert average.module.weight.equal(models[1].weight)
+    assert scaler.get_scale() == 8
+    del content["state_dict_ema"]
+    torch.save(content, tmp_path / "authors.pth.tar")
+    continue_from(tmp_path / "authors.pth.tar", models[2], average=average)
+    assert average.module.weight.equal(models[0].weight)
 
 
 def test_the_published_pickles_are_read(monkeypatch, tmp_path):

@@ -200,7 +200,7 @@ def test_every_verb_explains_itself(verb, capsys):
 
 @pytest.mark.parametrize("name", data_sets())
 def test_a_missing_source_is_told_with_what_to_fetch(name, tmp_path):
-    flags = ["--output", tmp_path / "o", *CONVERTED[name]] if name in CONVERTED else []
+    flags = ["--output", tmp_path / "o", *CONVERTED.get(name, [])] if data_sets()[name].convert else []
     with pytest.raises(UserError, match=f"{tmp_path}.*http"):
         main("prepare", name, "--source", tmp_path / "none", *flags)
 

@@ -12,7 +12,7 @@ from tools.reproduction.document import Grid, Heading, Picture, Text, markdown, 
 from tools.reproduction.tables import tables
 
 CHOSEN = ("gac.cifar10", "spikingformer.cifar10dvs")
-ROW = "output/gac.cifar10/ms-resnet18-t-6"
+ROW = "output/gac.cifar10/ms-resnet18-t-4"
 JUNIT = """<testsuites><testsuite>
 <testcase classname="tests.gac.test_models" name="a"/>
 <testcase classname="tests.gac.test_models" name="b"><failure/></testcase>
@@ -106,7 +106,7 @@ def test_layers_of_each_row_are_in_a_table(plain):
 def test_unfinished_runs_are_compared_with_nothing(written, tmp_path):
     write_run(tmp_path / ROW / "seed1000", [10, 90])
     text = written("--runs", tmp_path / "output")
-    assert "| MS-ResNet18, T = 6, seed 1000 | 1000 | 2 of 250 | 90.00 | 90.00 (epoch 2) |" in text
+    assert "| MS-ResNet18, T = 4, seed 1000 | 1000 | 2 of 250 | 90.00 | 90.00 (epoch 2) |" in text
     assert "No run has all epochs of the recipe" in text
 
 
@@ -115,7 +115,21 @@ def test_finished_runs_give_last_and_best_epoch_over_seeds(written, tmp_path):
     write_run(tmp_path / ROW / "seed2", [10] * 248 + [97, 95])
     text = written("--runs", tmp_path / "output")
     assert "2 seeds, mean ± standard deviation; last epoch 94.50 ± 0.71 %, best epoch on the test set 96.50" in text
-    assert "published 96.46 % (from memory of the paper), best test epoch, as the original." in text
+    assert "published 96.24 % (a later paper that cites it), best test epoch, as the original." in text
+
+
+def test_firing_rates_and_energies_of_runs_stand_beside_the_published_ones(plain_text, tmp_path, monkeypatch):
+    assert "They are of different weights" in plain_text.replace("*", "")
+    folder = tmp_path / "output/ma_snn.gesture/conv-snn-lif-tcsa/seed0/name"
+    write_run(folder, [10, 90])
+    (folder / "firing_rates.csv").write_text("layer,rate\na,0.25\nb,0.5\n")
+    header = "layer,kind,operations,mac,ac,rate,input,counted,millijoules\n"
+    (folder / "energy.csv").write_text(f"{header}a,conv,1,1,1,1,dense,True,2\nb,bn,1,1,1,1,dense,False,4\n")
+    monkeypatch.setattr(report, "tables", lambda: {"ma_snn.gesture": tables()["ma_snn.gesture"]})
+    (grid,) = (one for one in report.rate_section(runs.find_runs([tmp_path])) if isinstance(one, Grid))
+    (line,) = (line for line in markdown([grid]).splitlines() if "LIF TCSA" in line)
+    assert line.startswith("| ma_snn.gesture | conv SNN, LIF TCSA | 0.026 | not known | NASAR, arXiv 2209.13929 |")
+    assert line.endswith("| 0.375 | 2 | conv SNN, LIF TCSA, seed 0 |")
 
 
 def test_other_runs_are_shown_and_compared_with_nothing(written, tmp_path):
@@ -126,7 +140,7 @@ def test_other_runs_are_shown_and_compared_with_nothing(written, tmp_path):
 
 
 def test_an_early_step_of_a_row_is_not_its_result(tmp_path):
-    folder = tmp_path / "sdt_v3.imagenet_large" / "83-m-best-setting" / "seed0"
+    folder = tmp_path / "sdt_v3.imagenet_large" / "83-m-1x8" / "seed0"
     write_run(folder / "tuned", [50])
     write_run(folder / "kd", [60])
     assert {run.row and run.last for run in runs.find_runs([tmp_path])} == {None, 60}
@@ -161,9 +175,11 @@ def test_every_fixture_is_counted():
 
 
 def test_a_narrow_network_is_no_parity_of_the_published_one():
-    rows = {row.model: row for table in tables().values() for row in table.rows}
+    rows = {row.model: row for table in tables().values() for row in table.rows if not row.missing}
     assert evidence.status(rows["sdt_v3_173m"]) == "runs"  # its fixtures have other widths
     assert evidence.status(rows["sdt_v3_10m"]) == "parity"
+    imagenet = {row.method: row for row in tables()["ma_snn.imagenet"].rows if "34" in row.network}
+    assert [evidence.status(imagenet[f"{kind}, T = 1"]) for kind in ("no", "CA", "CSA")] == ["runs", "runs", "parity"]
 
 
 def test_operations_from_shapes_are_those_of_a_real_run():

@@ -9,9 +9,11 @@ from PIL import Image
 
 from common.conversion.cache import save_frames
 from common.errors import UserError
+from common.neurons import NEURONS, MSLIFNode
 from tests.programs import run_source
 from tests.tools.small_networks import SMALL_NETWORKS
 from tools import visualize
+from tools.rasters import heat_maps
 
 GESTURES = ["ma_snn_dvsgestures", "--kwargs", "width=0.125", "T=4", "t_ratio=2"]
 DOWNSAMPLED = ["--input", "tiny-dvs128:3", "--downsample", "4"]
@@ -173,3 +175,36 @@ def test_mistakes_end_in_one_line(arguments, message, tmp_path):
 def test_frames_of_a_converted_data_set_are_a_sample(tmp_path):
     save_frames(tmp_path / "user1_led_0.npz", np.ones((3, 2, 8, 8)))
     assert "user1_led_0.gif" in written(tmp_path, "events", str(tmp_path / "user1_led_0.npz"))
+
+
+def test_a_heat_map_is_the_sum_over_channels_scaled_at_each_step():
+    x = torch.zeros(3, 1, 2, 2, 2)  # [T, B, C, H, W]; what exceeds 0.5 fires
+    x[0, 0, :, 0, 0] = 1
+    x[0, 0, 0, 0, 1] = 1
+    x[1, 0, 0, 1, 1] = 1
+    maps = heat_maps(torch.nn.Sequential(MSLIFNode()), x, 0)
+    assert maps.tolist() == [[[1, 0.5], [0, 0]], [[0, 0], [0, 1]], [[0, 0], [0, 0]]]
+
+
+def test_heat_maps_are_written_in_jet_one_picture_per_step(tmp_path, monkeypatch):
+    ramp = np.tile(np.linspace(0, 1, 8), (8, 1))
+    monkeypatch.setattr(visualize, "heat_maps", lambda model, x, number: np.stack([ramp, ramp.T])[: number - 3])
+    words = ["heat", "sma_vgg8_dvs128", "--kwargs", "width=0.0625", "T=4", "--input", "tiny-dvs128:0", "-T", "4"]
+    files = written(tmp_path, *words)  # --neuron 5
+    assert sorted(files) == ["tiny-dvs128_0_0.png", "tiny-dvs128_0_1.png"]
+    picture = np.asarray(Image.open(files["tiny-dvs128_0_0.png"]))
+    assert (picture[:, 0] == (0, 0, 127)).all()
+    assert (picture[:, -1] == (127, 0, 0)).all()
+
+
+def test_the_published_heat_map_is_of_the_neurons_behind_the_first_attention():
+    model = visualize.build("sma_vgg8_dvs128", ["width=0.0625"])
+    names = [name for name, module in model.named_modules() if isinstance(module, NEURONS)]
+    assert names[5] == "block2.3"
+
+
+@pytest.mark.parametrize(("number", "reason"), [("99", "there are layers 0 to 14"), ("14", r"no map \[C, H, W\]")])
+def test_heat_maps_of_no_such_layer_are_refused(tmp_path, number, reason):
+    words = ["heat", "sma_vgg8_dvs128", "--kwargs", "width=0.0625", "T=4", "--input", "tiny-dvs128:0", "-T", "4"]
+    with pytest.raises(UserError, match=reason):
+        written(tmp_path, *words, "--neuron", number)

@@ -16,7 +16,7 @@ from tools.papers import folder, papers
 from tools.reproduction import cards, counts
 from tools.reproduction.document import Grid, markdown
 from tools.reproduction.evidence import MEANINGS, status
-from tools.reproduction.plan import NOT_KNOWN
+from tools.reproduction.plan import NOT_KNOWN, percent
 from tools.reproduction.tables import ROOT, Row, Table, paper_titles, tables
 
 MARKED = re.compile(r"(?P<head>(<!--|#) table: (?P<name>\S+)( -->)?\n).*?(?P<end>(<!--|#) end)", re.DOTALL)
@@ -41,7 +41,7 @@ def results(paper: str) -> str:
 
 def _summary(rows: list[Row]) -> list[str]:
     """Accuracies, their source, published and own parameters, and status of the methods of one network."""
-    known = [": ".join(filter(None, (row.method, str(row.accuracy)))) for row in rows if row.accuracy is not None]
+    known = [": ".join(filter(None, (row.method, percent(row)))) for row in rows if row.accuracy is not None]
     parameters = {f"{row.parameters} M" for row in rows if row.parameters is not None}
     words = set(map(status, rows))
     return [

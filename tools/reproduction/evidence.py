@@ -65,7 +65,8 @@ def status(row: Row) -> str:
     """One of `MEANINGS`; none of them says that an accuracy was reproduced."""
     if row.missing:
         return "not run"
-    return "parity" if row.model in {fixture.model for fixture in fixtures()} else "runs"
+    same_network = row.original is not None and row.model in {fixture.model for fixture in fixtures()}
+    return "parity" if same_network else "runs"
 
 
 def outcomes(junit: Path) -> dict[str, Counter]:

@@ -40,9 +40,8 @@ def evaluation(table: Table, row: Row, weights: str) -> str:
     """The command that tests a weights file."""
     step = row.steps[-1]
     arguments = without(step.arguments, "--finetune", "--resume")
-    return python(
-        step.script, f"{arguments} --data-path {data_sets()[table.data].home} --eval --weights {weights}".strip()
-    )
+    words = (arguments, row.test, f"--data-path {data_sets()[table.data].home} --eval --weights {weights}")
+    return python(step.script, " ".join(filter(None, words)))
 
 
 def without(arguments: str, *flags: str) -> str:
@@ -68,7 +67,18 @@ def hours(row: Row) -> str:
 
 def figure(row: Row) -> str:
     """The published accuracy and where it was read."""
-    return NOT_KNOWN if row.accuracy is None else f"{row.accuracy} % ({origin(row)})"
+    return NOT_KNOWN if row.accuracy is None else f"{percent(row)} % ({origin(row)})"
+
+
+def percent(row: Row) -> str:
+    """The published accuracy with its standard deviation, if there is one."""
+    return f"{row.accuracy}" + ("" if row.spread is None else f" ± {row.spread}")
+
+
+def others(row: Row) -> str:
+    """The other published figures and where they were read."""
+    rate = "" if row.rate is None else f"; firing rate {row.rate} ({row.rate_source})"
+    return rate + ("" if row.energy is None else f"; {row.energy} mJ ({row.energy_source})")
 
 
 def origin(row: Row) -> str:
@@ -95,7 +105,7 @@ def plan(table: Table, seed: int | None) -> Iterator[str]:
     yield from (f"  {command}" for command in preparations(table))
     for row in table.rows:
         yield ""
-        yield f"{row.title}: published {figure(row)}; GPU hours {hours(row)}"
+        yield f"{row.title}: published {figure(row)}{others(row)}; GPU hours {hours(row)}"
         if row.missing:
             yield f"  not run: {row.missing}"
         yield from (f"  {line}" for line in commands(table, row, seed))

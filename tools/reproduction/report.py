@@ -15,7 +15,7 @@ from tools.reproduction import counts
 from tools.reproduction.blocks import energy_grid
 from tools.reproduction.document import Element, Grid, Heading, Picture, Text, markdown, web_page
 from tools.reproduction.evidence import fixtures, outcomes, status
-from tools.reproduction.plan import NOT_KNOWN, figure, hours, origin
+from tools.reproduction.plan import NOT_KNOWN, figure, hours, origin, percent
 from tools.reproduction.runs import Run, find_runs, spread
 from tools.reproduction.tables import Row, Table, claims, tables
 
@@ -35,6 +35,7 @@ def write_report(folder: Path, run_folders: Iterable[Path], junit: Path | None) 
         *training_curves(runs, folder),
         *parameter_section(),
         *operation_section(folder),
+        *rate_section(runs),
         *energy_section(),
         *parity_section(results),
         *environment(),
@@ -125,7 +126,7 @@ def seeds(runs: list[Run]) -> str:
 def _row(table: Table, row: Row, runs: list[Run]) -> list[str]:
     own = [run for run in runs if run.row is row]
     return [
-        NOT_KNOWN if row.accuracy is None else str(row.accuracy),
+        NOT_KNOWN if row.accuracy is None else percent(row),
         origin(row) or NONE,
         table.selection,
         hours(row),
@@ -210,6 +211,42 @@ def _bars(totals: dict[str, float], path: Path) -> None:
     axes.set(xscale="log", xlabel="operations for one sample (G)")
     axes.margins(y=0.01)
     save_figure(figure, path)
+
+
+def rate_section(runs: list[Run]) -> Iterator[Element]:
+    """Published firing rates and energies beside those that the given runs left."""
+    lines = []
+    for table, row in every_row():
+        measured = [[run.label, *_measured(run)] for run in runs if run.row is row]
+        if row.rate is row.energy is None and not any(figure is not None for _, *both in measured for figure in both):
+            continue
+        figures = [str(value) if value is not None else NOT_KNOWN for value in (row.rate, row.energy)]
+        sources = "; ".join(filter(None, dict.fromkeys((row.rate_source, row.energy_source)))) or NONE
+        for label, rate, millijoules in measured or [[NONE, None, None]]:
+            shown = [NONE if value is None else f"{value:.4g}" for value in (rate, millijoules)]
+            lines.append([table.name, row.title, *figures, sources, *shown, label])
+    yield Heading("Firing rates and energies")
+    yield Text(
+        "Published figures belong to the authors' weights. Beside them stands what the given runs left: the mean of "
+        "`firing_rates.csv`, and the sum of a table of `tools/energy.py` in the same folder. **They are of different "
+        "weights**, and with `--tiny` of another network and other data: they show how a figure is made, not that it "
+        "is reached."
+    )
+    header = ("table", "row", "published rate", "published mJ", "source", "rate here", "mJ here", "run")
+    yield Grid(header, lines)
+
+
+def _measured(run: Run) -> tuple[float | None, float | None]:
+    """Mean firing rate and energy in mJ from the files in the folder of a run."""
+    rate = millijoules = None
+    for path in sorted(run.folder.glob("*.csv")):
+        with path.open() as stream:
+            rows = list(csv.DictReader(stream))
+        if rows and path.name == "firing_rates.csv":
+            rate = sum(float(row["rate"]) for row in rows) / len(rows)
+        elif rows and "millijoules" in rows[0]:
+            millijoules = sum(float(row["millijoules"]) for row in rows if row["counted"] == "True")
+    return rate, millijoules
 
 
 def energy_section() -> Iterator[Element]:

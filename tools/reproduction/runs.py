@@ -16,6 +16,7 @@ class Run:
     """One training run; `table`, `row` and `seed` are known if a command of `reproduce.py plan` named its folder."""
 
     label: str
+    folder: Path
     curves: Curves
     table: Table | None = None
     row: Row | None = None
@@ -65,11 +66,11 @@ def _run(path: Path) -> Run:
     # The last step of a row is the one whose accuracy the row reports.
     found = re.search(r"([^/]+/[^/]+)/seed(\d+)(?:/(.*))?$", path.resolve().parent.as_posix())
     if not found or found[1] not in known:
-        return Run(path.parent.as_posix(), curves)
+        return Run(path.parent.as_posix(), path.parent, curves)
     table, row = known[found[1]]
     if row.steps[-1].folder and row.steps[-1].folder != found[3]:
-        return Run(f"{row.title}, {found[3]}", curves)
-    return Run(f"{row.title}, seed {found[2]}", curves, table, row, int(found[2]))
+        return Run(f"{row.title}, {found[3]}", path.parent, curves)
+    return Run(f"{row.title}, seed {found[2]}", path.parent, curves, table, row, int(found[2]))
 
 
 def spread(values: list[float]) -> str:

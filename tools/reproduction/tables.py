@@ -41,10 +41,20 @@ class Row:
     """Arguments of `timm.create_model`."""
     accuracy: float | None = None
     """Published, in percent."""
+    spread: float | None = None
+    """Its standard deviation over the authors' runs."""
     source: str = ""
     """Where `accuracy` was read."""
     remark: str = ""
     """What else is known of it."""
+    rate: float | None = None
+    """Published mean firing rate of the network."""
+    rate_source: str = ""
+    energy: float | None = None
+    """Published energy of one inference in mJ."""
+    energy_source: str = ""
+    test: str = ""
+    """What the evaluation has beside the arguments of training."""
     parameters: float | None = None
     """Published, in millions."""
     original: int | None = None
@@ -165,18 +175,22 @@ def _row(shared: dict, row: dict) -> Row:
 
 
 def _each(row: dict) -> list[dict]:
-    """The rows that a row with `each` stands for: `{each}` in a text is the value, of a table it chooses an entry."""
+    """The rows that a row with `each` stands for.
+
+    `{each}` in a text is the value; of a table whose keys are values it chooses an entry, or none.
+    """
     if "each" not in row:
         return [row]
     values = row.pop("each")
-    return [{key: _chosen(field, value, key) for key, field in row.items()} for value in values]
+    rows = [{key: _chosen(field, value, values) for key, field in row.items()} for value in values]
+    return [{key: field for key, field in one.items() if field is not None} for one in rows]
 
 
-def _chosen(field: object, value: str, key: str) -> object:
-    if key == "measured":
-        return field == value
-    if key == "original":
-        return field[value]
+def _chosen(field: object, value: str, values: list[str]) -> object:
+    if isinstance(field, list):
+        return [_chosen(one, value, values) for one in field]
     if isinstance(field, dict):
-        return {name: _chosen(one, value, name) for name, one in field.items()}
+        if field.keys() <= set(values):
+            return field.get(value)
+        return {name: _chosen(one, value, values) for name, one in field.items()}
     return field.replace("{each}", value) if isinstance(field, str) else field

@@ -26,8 +26,9 @@ def test_images_come_as_normalised_squares_with_the_label_of_their_folder(root, 
     assert (len(images), image.shape, image.dtype, label) == (count, (3, 64, 64), torch.float32, 9)
 
 
-def test_the_evaluation_part_may_be_called_test(root, tmp_path):
-    (tmp_path / "test").symlink_to(root / "val")
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_the_evaluation_part_may_have_another_name(root, tmp_path, name):
+    (tmp_path / name).symlink_to(root / "val")
     assert len(imagenet(tmp_path, False, eval_transform(32))) == 10
 
 
@@ -69,7 +70,7 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, mode):
 
 
 def test_missing_data_say_what_was_looked_for_and_where_to_get_it(tmp_path):
-    with pytest.raises(UserError, match=r"no folder .*/val or .*/test; .*image-net\.org.*--data-path"):
+    with pytest.raises(UserError, match=r"no folder .*/val or .*/validation or .*/test; .*image-net\.org.*--data-path"):
         imagenet(tmp_path, False, eval_transform())
 
 

@@ -1,5 +1,6 @@
 """The ImageNet trainer: its presets, flags, rules and files. The scripts built on it are tested with their papers."""
 
+import argparse
 import csv
 import signal
 import sys
@@ -12,10 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from common.errors import UserError
 from common.ms_resnet import trainer
+from common.ms_resnet.cutmix import draw_box
 from common.ms_resnet.files import every_best, last_epochs
 from common.ms_resnet.trainer import FLAGS, MS_RESNET, Preset, main, parse
 from common.tiny.images import write_tiny_images
-from common.training import Process, run, run_folder
+from common.training import Process, begin, run, run_folder
 
 ALONE = Process(0, 1, 0, torch.device("cpu"))
 SMALL = ("-net", "resnet18", "-b", "6", "-lr", "0.1", "--tiny", "--width", "4", "--device", "cpu", "--epochs", "1")
@@ -185,3 +187,12 @@ def test_a_batch_that_is_smaller_than_one_is_refused(call, capsys):
     with pytest.raises(SystemExit):
         call("-b", "0")
     assert "raise -b" in capsys.readouterr().err
+
+
+def test_cutmix_and_dropout_draw_the_same_in_every_process(monkeypatch):
+    draws = []
+    for rank in range(2):
+        monkeypatch.setattr("common.training.program.start", lambda *_, rank=rank: Process(rank, 2, rank, None))
+        begin(argparse.Namespace(device="cpu", local_rank=rank, ignored=[], seed=445), one_seed=True)
+        draws.append((draw_box(32, 32, 1.0), torch.rand(3).tolist()))
+    assert draws[0] == draws[1]

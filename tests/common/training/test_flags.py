@@ -87,3 +87,19 @@ def test_what_has_no_effect_is_accepted_with_and_without_values_and_noted():
 def test_a_number_below_its_minimum_is_refused():
     with pytest.raises(UserError, match="-b 0: must be at least 1"):
         parse("-b", "0", own=[(["-b"], {"type": int, "minimum": 1})])
+
+
+@pytest.mark.parametrize("source", ["command line", "settings file"])
+def test_an_empty_path_is_none_or_the_default(tmp_path, source):
+    given = {"resume": "", "data-path": "", "output-dir": ""}
+    words = [word for flag, value in given.items() for word in (f"--{flag}", value)]
+    (tmp_path / "own.yml").write_text("".join(f"{flag.replace('-', '_')}: ''\n" for flag in given))
+    config = tmp_path / "own.yml"
+    args = parse(*words) if source == "command line" else parse(config=config)
+    assert (args.resume, args.data_path, args.output_dir) == (None, None, Path("output"))
+
+
+def test_help_names_what_has_no_effect():
+    flags = Flags("A script.")
+    flags.without_effect("--dist-url", "--tb")
+    assert "without effect here: --dist-url, --tb" in " ".join(flags.format_help().split())

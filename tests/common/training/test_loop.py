@@ -5,11 +5,10 @@ import signal
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import TensorDataset
 
 from common.errors import UserError
-from common.training import evaluate_classification, fit, load_checkpoint, load_weights, make_loader, start
+from common.training import average_of, evaluate_classification, fit, load_checkpoint, load_weights, make_loader, start
 from tests.common.training import toy
 from tests.common.training.runs import outcome
 
@@ -134,7 +133,7 @@ def test_best_weights_load_back(tmp_path):
 
 def test_the_average_can_decide_and_be_the_best_weights(tmp_path):
     model = nn.Linear(3, 2, dtype=torch.float64)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    ema = average_of(model, 0.5)
     tiny_fit(tmp_path, model=model, ema=ema, select="ema_acc1", epochs=1)
     assert torch.load(tmp_path / "best.pt", weights_only=True)["weight"].equal(ema.module.weight)
     assert not ema.module.weight.equal(model.weight)
@@ -142,7 +141,7 @@ def test_the_average_can_decide_and_be_the_best_weights(tmp_path):
 
 def test_the_average_follows_every_step(tmp_path):
     model = nn.Linear(3, 2, dtype=torch.float64)
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
+    ema = average_of(model, 0.5)
     weights = []
 
     def watch(inputs, labels, epoch):
@@ -150,8 +149,9 @@ def test_the_average_follows_every_step(tmp_path):
         return inputs, labels
 
     tiny_fit(tmp_path, model=model, ema=ema, transform_batch=watch, epochs=1)
-    after_first_step = weights[1]  # where the average begins
-    torch.testing.assert_close(ema.module.weight.detach(), 0.5 * after_first_step + 0.5 * model.weight.detach())
+    begin, after_first_step = weights
+    expected = 0.25 * begin + 0.25 * after_first_step + 0.5 * model.weight.detach()
+    torch.testing.assert_close(ema.module.weight.detach(), expected)
 
 
 def test_without_a_selection_there_is_no_best(tmp_path):
@@ -167,12 +167,14 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path, batch_si
     torch.testing.assert_close(parts.weight, whole.weight, rtol=1e-12, atol=1e-14)
 
 
-def test_batches_left_over_from_accumulation_make_a_shorter_step(tmp_path):
+def test_batches_left_over_from_accumulation_make_no_step(tmp_path):
     data = TensorDataset(torch.randn(12, 3, dtype=torch.float64), torch.arange(12) % 2)
-    _, history = tiny_fit(
-        tmp_path, data=data, batch_size=4, accumulate=2, epochs=1, schedule="step", make_scheduler=tenfold_less
-    )
-    assert history[0]["lr"] == pytest.approx(1e-3)  # three batches: two steps
+    settings = {"data": data, "batch_size": 4, "schedule": "step", "make_scheduler": tenfold_less}
+    _, history = tiny_fit(tmp_path, accumulate=2, epochs=2, **settings)
+    assert [row["lr"] for row in history] == pytest.approx([1e-2, 1e-3])  # three batches: one step
+    assert tiny_fit(tmp_path, accumulate=2, epochs=3, resume=True, **settings)[1][-1]["lr"] == pytest.approx(1e-4)
+    with pytest.raises(UserError, match="3 batches, fewer than the 4"):
+        tiny_fit(tmp_path, accumulate=4, epochs=1, **settings)
 
 
 def test_the_gradient_norm_is_clipped(tmp_path):

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
 from common.training import (
     Flags,
+    average_of,
     begin,
     cosine,
     evaluate_classification,
@@ -111,7 +111,7 @@ def main(argv=None):
         amp=args.amp,
         accumulate=args.accumulate,
         clip_grad=1.0,
-        ema=AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True) if args.ema else None,
+        ema=average_of(model, 0.9) if args.ema else None,
         transform_batch=disturb,
         reduce_output=mean_over_time,
         sync_bn=args.sync_bn,
