@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str] | None = None, *, testing: bool = False) -> a
         option("--cutmix_prob", type=float, default=0.5, help="CutMix: share of the epochs that are mixed")
         option("--augment", action=argparse.BooleanOptionalAction, default=True, help="random crops and mirroring")
         flags.common()
-    flags.set_defaults(seed=1000, epochs=250)
+    flags.set_defaults(seed=1000, epochs=250, deterministic=True)
     args = flags.parse(arguments, TINY)
     if testing and not args.weights:
         args.weights = Path(file_name(args) + ".pth")

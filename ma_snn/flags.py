@@ -53,7 +53,8 @@ class Recipe:
     configs: type[Config]
     model: str
     dataset: type[EventWindows]
-    mode_select: str
+    mode_select: str | None
+    """Of the LIAF scripts; the others take that of the Config."""
     title: str
     log: str
     write_tiny: Callable[[Path], Path]
@@ -76,7 +77,8 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> tuple[Confi
     flags.option("--width", type=float, default=1.0, help="multiplies the channels of the network")
     flags.option("--layers", type=int, choices=DEPTHS, help="convolutions of the network instead of the data set's own")
     flags.common()
-    flags.set_defaults(mode_select=recipe.mode_select)
+    if recipe.mode_select:
+        flags.set_defaults(mode_select=recipe.mode_select)
     args = flags.parse(arguments, recipe.tiny | {"savePath": None})
     args.ignored += [name for name, usual in NOT_USED.items() if getattr(args, name, usual[0]) not in usual]
     apply(config, args)

@@ -113,6 +113,7 @@ def train(
         output_dir=config.recordPath / config.name,
         scheduler=ReduceLROnPlateau(optimizer, factor=0.1, patience=5) if config.lr_scheduler else None,
         amp=args.amp,
+        loss_mean="batches",
         on_epoch_end=partial(write_results, config),
         resume=args.resume,
         metadata={

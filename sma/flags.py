@@ -68,7 +68,7 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> argparse.Na
     option("--downsample", type=int, default=1, help="shrinks the sensor this many times")
     option("--split-by", choices=("number", "time"), default="number", help="how a recording is cut into frames")
     flags.common()
-    flags.set_defaults(seed=recipe.seed, amp=None)
+    flags.set_defaults(seed=recipe.seed, amp=None, deterministic=True)
     args = flags.parse(arguments, TINY | {"downsample": recipe.tiny_downsample})
     args.weights = weights_to_test(args)
     return args

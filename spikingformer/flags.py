@@ -211,6 +211,7 @@ def parse_events(recipe: EventRecipe, arguments: Sequence[str] | None = None) ->
     flags.set_defaults(
         opt="adamw", opt_eps=1e-8, weight_decay=0.06, sched="cosine", lr=1e-3, warmup_lr=1e-5, warmup_epochs=10,
         decay_epochs=20, epochs=recipe.epochs, mixup=0.5, mixup_prob=0.5, mixup_off_epoch=75, amp=True, seed=2021,
+        deterministic=True,
         output_dir=Path("logs"),
     )  # fmt: skip
     args = flags.parse(arguments, TINY_EVENTS)

@@ -97,7 +97,8 @@ OTHERS = {
 }
 """Scripts that hand nothing to `fit` and have flags of their own, which their tests are about."""
 ELSEWHERE = {
-    "help", "config", "device", "local_rank", "tiny", "data_path", "data_dir", "savePath", "resume", "eval", "onlyTest",
+    "help", "config", "device", "deterministic", "local_rank", "tiny", "data_path", "data_dir", "savePath", "resume",
+    "eval", "onlyTest",
     "weights", "pretrained_path", "download", "end_early", "blr", "is_spike", "interval_scaling", "mixup_off_epoch",
     "print_logdir", "teacher_model", "teacher_weights", "distillation_type", "distillation_alpha", "distillation_tau",
 }  # fmt: skip

@@ -21,7 +21,9 @@ def mean_over_time(output: Tensor) -> Tensor:
 
 
 def count_correct(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
-    """Number of samples whose label is among the `k` largest of `logits` `[B, K]`."""
+    """Number of samples whose label is among the `k` largest of `logits` `[B, K]`; of equal ones the first is 1st."""
+    if k == 1:
+        return (logits.argmax(dim=1) == labels).sum()
     return (logits.topk(k, dim=1).indices == labels[:, None]).sum()
 
 

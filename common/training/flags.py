@@ -35,6 +35,10 @@ COMMON = (
         ("--weights",),
         {"type": Path, "help": "weights to start from or to evaluate: a file, or a name in the store"},
     ),
+    (
+        ("--deterministic",),
+        {"action": argparse.BooleanOptionalAction, "default": False, "help": "of cudnn, which is slower then"},
+    ),
     (("--amp",), {"action": argparse.BooleanOptionalAction, "default": False, "help": "mixed precision"}),
     (("--local-rank",), {"type": int, "default": -1, "help": "given by the launcher"}),
 )

@@ -10,12 +10,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
 from common.errors import UserError
+
+PATIENCE = timedelta(hours=4)
+"""Of a process that waits for the others."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Process:
     world_size: int
     local_rank: int
     device: torch.device
+    local_world_size: int = 1
+    """Processes on this machine, which share its cores."""
 
     @property
     def is_main(self) -> bool:
@@ -36,21 +42,23 @@ class Process:
 def start(device: str = "auto", local_rank: int = -1) -> Process:
     """Join the processes of torchrun or torch.distributed.launch, or stand alone without a launcher.
 
-    The process group uses nccl on CUDA and gloo on CPU. The LOCAL_RANK variable wins over `local_rank`.
+    The process group uses nccl on CUDA and gloo on CPU. The LOCAL_RANK variable wins over `local_rank`. A process
+    waits up to `PATIENCE` for the others, who may be converting a data set.
 
     Raises:
         UserError: `device` is unknown or absent.
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     local_rank = int(os.environ.get("LOCAL_RANK", max(local_rank, 0)))
+    neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
     launched = "RANK" in os.environ and "WORLD_SIZE" in os.environ
     chosen = _device(device, local_rank if launched else None)
     if launched:
         if chosen.type == "cpu":
-            neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // neighbours))
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=world_size)
-    return Process(rank, world_size, local_rank, chosen)
+        backend, bound = ("nccl", chosen) if chosen.type == "cuda" else ("gloo", None)
+        dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=PATIENCE, device_id=bound)
+    return Process(rank, world_size, local_rank, chosen, neighbours)
 
 
 def _device(name: str, local_rank: int | None) -> torch.device:

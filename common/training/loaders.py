@@ -32,13 +32,14 @@ def make_loader(
     Training: shuffled; batch k of N processes together is batch k of one process with N times the batch size.
     Evaluation: in order, every sample in exactly one process; `seed` and `drop_last` have no effect.
     Workers start anew each epoch, because persistent ones would carry random state that no checkpoint can hold.
-    There are at most as many `workers` as cores for each process. `pin_memory=None` pins when the device is CUDA.
+    There are at most as many `workers` as cores for each process of this machine, and one if any are wanted.
+    `pin_memory=None` pins when the device is CUDA.
     `sampler` replaces the shuffling of a training loader; it needs `set_epoch`, `seed` and `rank`, as a
     DistributedSampler has them.
     """
     common = {
         "batch_size": batch_size,
-        "num_workers": min(workers, (os.cpu_count() or 1) // process.world_size),
+        "num_workers": min(workers, max(1, (os.cpu_count() or 1) // process.local_world_size)),
         "pin_memory": process.device.type == "cuda" if pin_memory is None else pin_memory,
         "worker_init_fn": _ignore_interrupts,
         "collate_fn": collate_fn,

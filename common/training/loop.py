@@ -9,6 +9,7 @@
 | `scheduler`, `schedule` | stepped after every "epoch" or after every optimizer "step" |
 | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
 | `scaler` | the gradient scaler, for those who save it in files of their own; None: one as `amp` needs |
+| `loss_mean` | an epoch's training loss, which ReduceLROnPlateau sees too, is the mean over "samples" or "batches" |
 | `accumulate` | batches per optimizer step; fewer that remain at the end of an epoch make none, as in SDT V3 |
 | `clip_grad` | largest norm of all gradients together |
 | `ema` | `AveragedModel` of the bare network, updated after every optimizer step and evaluated too (`test_ema_*`) |
@@ -75,6 +76,7 @@ class _Recipe:
     truth: Callable[[object], Tensor] | None
     top5: bool
     on_step: Callable[[int, float], None] | None
+    loss_mean: Literal["samples", "batches"]
 
 
 def fit(
@@ -91,6 +93,7 @@ def fit(
     schedule: Literal["epoch", "step"] = "epoch",
     amp: bool = False,
     scaler: torch.amp.GradScaler | None = None,
+    loss_mean: Literal["samples", "batches"] = "samples",
     accumulate: int = 1,
     clip_grad: float | None = None,
     ema: AveragedModel | None = None,
@@ -123,7 +126,17 @@ def fit(
             "accumulate fewer"
         )
     recipe = _Recipe(
-        loss_fn, schedule, amp, accumulate, clip_grad, transform_batch, reduce_output, truth, top5, on_step
+        loss_fn,
+        schedule,
+        amp,
+        accumulate,
+        clip_grad,
+        transform_batch,
+        reduce_output,
+        truth,
+        top5,
+        on_step,
+        loss_mean,
     )
     if scaler is None:
         scaler = grad_scaler(amp, process)
@@ -218,12 +231,13 @@ def _train_epoch(
                 state.scaler.scale(loss / len(group)).backward()
             if group[-1] == state.step:
                 _update(state, recipe)
-            added = (loss.item() * len(labels), correct[0], len(labels), *correct[1:])
+            weight = len(labels) if recipe.loss_mean == "samples" else 1
+            added = (loss.item() * weight, correct[0], len(labels), *correct[1:])
             state.totals = [total + new for total, new in zip(state.totals, added, strict=True)]
             state.step += 1
             if recipe.on_step is not None and process.is_main:
                 recipe.on_step(state.epoch * len(loader) + state.step, loss.item())
-            _show(bar, state, len(labels) * process.world_size)
+            _show(bar, state, recipe, len(labels) * process.world_size)
             if stop and group[-1] == state.step - 1:
                 return
 
@@ -288,11 +302,12 @@ def _update(state: TrainingState, recipe: _Recipe) -> None:
         state.scheduler.step()
 
 
-def _show(bar: tqdm, state: TrainingState, samples: int) -> None:
+def _show(bar: tqdm, state: TrainingState, recipe: _Recipe, samples: int) -> None:
     """Move the bar on by `samples` and show this process's means so far."""
     loss_sum, correct, count = state.totals[:3]
     rate = state.optimizer.param_groups[0]["lr"]
-    bar.set_postfix_str(f"loss {loss_sum / count:.4g}, acc1 {100 * correct / count:.1f}, lr {rate:.3g}", refresh=False)
+    loss = loss_sum / (count if recipe.loss_mean == "samples" else state.step)
+    bar.set_postfix_str(f"loss {loss:.4g}, acc1 {100 * correct / count:.1f}, lr {rate:.3g}", refresh=False)
     bar.update(samples)
 
 
@@ -305,7 +320,8 @@ def _finish_epoch(
 ) -> None:
     """Evaluate, append the epoch's row to the history, step the schedule and turn to the next epoch."""
     loss_sum, correct, samples, *among_5 = sum_over_ranks(state.totals, process)
-    row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss_sum / samples}
+    loss = loss_sum / (samples if recipe.loss_mean == "samples" else state.step * process.world_size)
+    row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss}
     if recipe.reduce_output is not None:
         row["train_acc1"] = 100 * correct / samples
         if among_5:

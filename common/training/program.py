@@ -17,7 +17,7 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 def begin(args: argparse.Namespace, *, one_seed: bool = False) -> Process:
-    """Join the other processes, name in one line what was given and has no effect, and seed.
+    """Join the other processes, name in one line what was given and has no effect, seed, and set cudnn up.
 
     With `one_seed` all processes draw the same numbers: dropout, and what mixes their batches.
     """
@@ -26,6 +26,7 @@ def begin(args: argparse.Namespace, *, one_seed: bool = False) -> Process:
     if ignored and process.is_main:
         print(f"warning: accepted, without effect here: {', '.join(ignored)}", flush=True)
     seed_everything(args.seed, 0 if one_seed else process.rank)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = args.deterministic, not args.deterministic
     return process
 
 

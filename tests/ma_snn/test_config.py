@@ -15,6 +15,7 @@ from ma_snn.config import settings
 from ma_snn.data.events import scale_counts
 from ma_snn.DVSGait.CNN.Config import configs as gait
 from ma_snn.DVSGestures.Att_SNN_CNN import RECIPE
+from ma_snn.DVSGestures.Att_SNN_LIAF_CNN import RECIPE as LIAF
 from ma_snn.DVSGestures.CNN.Config import configs as gestures
 from ma_snn.flags import NOT_USED, add_settings, apply, parse
 
@@ -172,3 +173,10 @@ def edited(**changes):
             vars(self).update(changes)
 
     return Edited
+
+
+def test_the_neurons_are_those_of_the_file_except_in_the_scripts_for_liaf():
+    recipe = dataclasses.replace(RECIPE, configs=edited(mode_select="mem"))
+    assert parse(recipe, [])[0].mode_select == "mem"
+    assert parse(recipe, ["--mode_select", "spike"])[0].mode_select == "spike"
+    assert parse(LIAF, [])[0].mode_select == "mem"

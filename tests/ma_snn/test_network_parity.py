@@ -11,6 +11,21 @@ from ma_snn.models.att_ms_resnet import TimeFirstAttention, design
 from tests.ma_snn.blocks import check_block
 from tests.parity.harness import check_network, check_structure, fixtures, load
 
+REPEATED = (
+    "ma_snn_cifar10dvs_ca_lif_T2_b2_s0",
+    "ma_snn_cifar10dvs_no_liaf_T2_b2_s1",
+    "ma_snn_cifar10dvs_sa_lif_vth0.03_T2_b2_s0",
+    "ma_snn_cifar10dvs_ta_lif_T2_b2_s0",
+    "ma_snn_dvsgait_ca_lif_T2_b2_s0",
+    "ma_snn_dvsgait_sa_lif_vth0.03_T2_b2_s0",
+    "ma_snn_dvsgait_ta_lif_T2_b2_s0",
+    "ma_snn_dvsgait_tca_liaf_T2_b2_s1",
+    "ma_snn_dvsgestures_tca_liaf_tr_T6_b2_s1",
+    "ma_snn_dvsgestures_tcsa_lif_T6_b2_s0",
+    "att_ms_resnet34_T1_b2_64px_s2",
+)
+"""What other fixtures show on another data set, at a threshold where more fires, or with other depths."""
+
 
 def mse(output, labels):
     return F.mse_loss(output, F.one_hot(labels, output.shape[-1]).to(output.dtype))
@@ -28,12 +43,12 @@ def sgd(model):
     return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-5)
 
 
-@pytest.mark.parametrize("file", fixtures("ma_snn", "ma_snn_*"))
+@pytest.mark.parametrize("file", fixtures("ma_snn", "ma_snn_*", slow=REPEATED))
 def test_event_network_equals_the_original(file):
     check_network(file, lambda drawn: drawn, mse, adam(load(file)[0]))
 
 
-@pytest.mark.parametrize("file", fixtures("ma_snn", "att_ms_resnet*"))
+@pytest.mark.parametrize("file", fixtures("ma_snn", "att_ms_resnet*", slow=REPEATED))
 def test_att_ms_resnet_equals_the_original(file):
     check_network(file, lambda drawn: drawn, smooth_cross_entropy, sgd)
 

@@ -152,6 +152,7 @@ def test_saved_weights_give_the_saved_accuracy(call, capsys):
     assert f"test accuracy {saved(out)['acc']:.2f} % of 4 recordings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_script_runs_in_its_own_folder(recordings, tmp_path):
     paths = ("--data-path", recordings / "DVSGestures", "--output-dir", tmp_path)
     result = run_program("Att_SNN_CNN.py", *SMALL, *paths, cwd=ROOT / "ma_snn" / "DVSGestures")

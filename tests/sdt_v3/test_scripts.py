@@ -246,6 +246,7 @@ def test_saved_weights_give_the_logged_accuracy(call, capsys):
     assert f"test accuracy {row['test_acc1']:.2f} % of 4 recordings" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_processes_distil_and_resume(call, data, tmp_path):
     words = [*SMALL, "--data_path", data / "images", "--batch_size", "2", "--kd"]
     words += ["--embed_dim", *WIDTHS["large"], "--finetune", call("pretrain") / "checkpoint-0.pth"]

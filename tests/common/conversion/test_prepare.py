@@ -62,6 +62,7 @@ def test_unpacked_sources_give_the_same_conversion(sources, roots, tmp_path, nam
     assert recordings_below(root) == recordings_below(roots[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("dvs128", "savez"), ("cifar10dvs", "savez_compressed")])
 def test_a_killed_conversion_is_continued(sources, roots, tmp_path, name, kind):
     assert run_source(KILLED, kind, name, sources[name], tmp_path).returncode == -9

@@ -5,6 +5,7 @@ from torch.utils.data import TensorDataset
 
 from common.errors import UserError
 from common.training import Process, as_is, evaluate_classification, make_loader, mean_over_time
+from common.training.evaluation import count_correct
 
 ALONE = Process(0, 1, 0, torch.device("cpu"))
 
@@ -65,3 +66,8 @@ def test_the_model_is_evaluated_in_eval_mode(scores):
 def test_an_empty_test_set_is_an_error():
     with pytest.raises(UserError, match="nothing to evaluate"):
         evaluate(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+def test_of_equal_logits_the_first_counts():
+    logits = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    assert int(count_correct(logits, torch.tensor([0, 1, 1]))) == 2

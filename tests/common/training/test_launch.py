@@ -1,3 +1,4 @@
+import argparse
 import random
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.training import run, seed_everything, start, sum_over_ranks
+from common.training import begin, run, seed_everything, start, sum_over_ranks
 
 
 @pytest.fixture
@@ -94,3 +95,12 @@ def test_an_error_in_a_loader_worker_is_one_line_too(capsys):
     with pytest.raises(SystemExit):
         run(main)
     assert capsys.readouterr().err == "error: damaged\n"
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_cudnn_is_as_reproducible_as_a_script_asks(alone, deterministic):
+    alone.setattr(torch.backends.cudnn, "deterministic", not deterministic)
+    alone.setattr(torch.backends.cudnn, "benchmark", deterministic)
+    begin(argparse.Namespace(device="cpu", local_rank=-1, ignored=[], seed=0, deterministic=deterministic))
+    assert torch.backends.cudnn.deterministic is deterministic
+    assert torch.backends.cudnn.benchmark is not deterministic

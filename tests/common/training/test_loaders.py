@@ -107,3 +107,11 @@ def test_a_sampler_of_ones_own_decides_what_an_epoch_shows():
     (alone,) = processes(1)
     sampler = Twice(range(8), num_replicas=1, rank=0, seed=0)
     assert batches(range(8), 2, alone, epoch=5, sampler=sampler) == [[5, 5]]
+
+
+@pytest.mark.parametrize("cores, local, workers", [(64, 8, 8), (64, 65, 1), (2, 1, 2)])
+def test_the_processes_of_one_machine_share_its_cores_among_their_workers(monkeypatch, cores, local, workers):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    process = Process(0, 8 * local, 0, torch.device("cpu"), local)
+    assert make_loader(range(4), 2, train=False, process=process, workers=10).num_workers == min(workers, 10)
+    assert make_loader(range(4), 2, train=False, process=process, workers=0).num_workers == 0

@@ -200,6 +200,22 @@ def test_a_plateau_schedule_follows_the_training_loss(tmp_path):
     assert [row["lr"] for row in history] == [0.1, 0.1, 0.05]
 
 
+@pytest.mark.parametrize("loss_mean", ["samples", "batches"])
+def test_the_loss_of_an_epoch_is_the_mean_over_samples_or_batches(tmp_path, loss_mean):
+    seen, sizes = [], iter([3, 3, 2])
+    _, history = tiny_fit(
+        tmp_path,
+        epochs=1,
+        batch_size=3,
+        loss_mean=loss_mean,
+        on_step=lambda step, loss: seen.append((loss, next(sizes))),
+    )
+    weights = [size if loss_mean == "samples" else 1 for _, size in seen]
+    expected = sum(loss * weight for (loss, _), weight in zip(seen, weights, strict=True)) / sum(weights)
+    assert len(seen) == 3
+    assert history[0]["train_loss"] == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_batch_transform_sees_the_epoch_and_makes_the_target(tmp_path):
     epochs = []
 
