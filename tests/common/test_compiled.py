@@ -1,5 +1,6 @@
 """An extension is used only if it was compiled from the sources that lie beside it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import torch
 from common.compiled import LEVELS, extension_path, load_extension, source_hash
 from common.events import compiled as events
 from common.kernels import cpu
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("module", [events, cpu])
@@ -54,13 +57,46 @@ def test_a_wheel_s_best_extension_for_the_processor_is_taken(tmp_path, monkeypat
     assert extension_path(tmp_path / "module.py", "_kernels").name == f"_kernels{expected}{suffix}"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="needs a compiler")
-def test_a_wheel_has_kernels_for_every_kind_of_processor(tmp_path):
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "pip", "wheel", str(root), "--no-deps", "--quiet", "--wheel-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A folder with what a wheel of this repository installs, and with the tests."""
+    if not shutil.which("g++"):
+        pytest.skip("needs a compiler")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--quiet", "--wheel-dir", str(folder)]
     subprocess.run(command, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name.partition(".")[0] for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")}
+    (archive,) = folder.glob("*.whl")
+    with zipfile.ZipFile(archive) as members:
+        members.extractall(folder / "site")
+    shutil.copytree(ROOT / "tests", folder / "site" / "tests")
+    shutil.copy(ROOT / "pyproject.toml", folder / "site")
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_a_wheel_has_kernels_for_every_kind_of_processor(wheel):
+    names = {str(path.relative_to(wheel)).partition(".")[0] for path in wheel.rglob("*.so")}
     kernels = {f"common/kernels/{name}_{level}" for name in ("_neurons", "_spikes") for level in LEVELS}
     assert names == kernels | {"common/events/_events"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level, capability", LEVELS.items())
+def test_the_kernels_of_every_kind_of_processor_pass_their_tests(wheel, level, capability):
+    kinds = list(LEVELS.values())
+    if kinds.index(capability) < kinds.index(torch.backends.cpu.get_cpu_capability()):
+        pytest.skip(f"this processor has no {capability}")
+    environment = os.environ | {"PYTHONPATH": str(wheel), "ATEN_CPU_CAPABILITY": capability.lower()}
+    shown = subprocess.run(
+        [sys.executable, "-c", "from common.kernels import cpu, spike_conv; print(cpu.LIBRARY, spike_conv.LIBRARY)"],
+        cwd=wheel, env=environment, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert [Path(path).name.partition(".")[0] for path in shown] == [f"_neurons_{level}", f"_spikes_{level}"]
+    assert all(Path(path).is_relative_to(wheel) for path in shown)
+    modules = [f"tests/common/kernels/test_{name}.py" for name in ("cpu", "spike_conv")]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules],
+        cwd=wheel, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "skipped" not in result.stdout
