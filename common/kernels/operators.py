@@ -1,6 +1,6 @@
 """The compiled neurons as PyTorch operators, so that autograd, torch.compile and torch.export know them.
 
-`spiking_papers::neuron` saves its input and nothing else; `spiking_papers::neuron_backward` recomputes the rest and has
+`spiking_papers::neuron` saves its input at most; `spiking_papers::neuron_backward` recomputes the rest and has
 no gradient of its own, so second-order gradients need the "torch" backend. An eager call goes by `run_neuron` past the
 operators, whose dispatch takes three times as long as a small neuron.
 """
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.kernels import cpu, cuda
+from common.kernels.recomputed import norm_output
 
 
 @torch.library.custom_op("spiking_papers::neuron", mutates_args=(), device_types="cpu")
@@ -60,11 +61,12 @@ neuron.register_autograd(_gradients, setup_context=_save)
 
 
 class _Neuron(torch.autograd.Function):
-    """The same two kernels without the operators around them."""
+    """The same two kernels without the operators around them; the output of a batch norm is not even kept."""
 
     @staticmethod
     def forward(ctx, x: Tensor, *variant) -> Tensor:
-        ctx.save_for_backward(x)
+        ctx.source = norm_output(x)
+        ctx.save_for_backward(x if ctx.source is None else ctx.source.bias)
         ctx.variant = variant
         forward, _, constants, time_dim = variant
         return (cuda if x.is_cuda else cpu).forward(x, forward, constants, time_dim)
@@ -72,7 +74,8 @@ class _Neuron(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        (x,) = ctx.saved_tensors
+        (kept,) = ctx.saved_tensors
+        x = kept if ctx.source is None else ctx.source.again(kept)
         forward, backward, constants, time_dim = ctx.variant
         kernels = cuda if x.is_cuda else cpu
         return kernels.backward(gradient, x, (forward, backward), constants, time_dim), None, None, None, None
