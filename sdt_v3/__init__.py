@@ -39,6 +39,6 @@ PAPER = Paper(
         source="paper; ACs = MACs * mean integer spike; count the folded network",
     ),
     unexportable="sdt_v3.models.mae:unexportable",
-    data_sets=("sdt_v3.data.hardvs:CARD",),
+    data_sets=("sdt_v3.data.hardvs:CARD", "sdt_v3.data.coco:CARD", "sdt_v3.data.ade20k:CARD"),
     settings_of="sdt_v3.models.checkpoint:settings_of",
 )

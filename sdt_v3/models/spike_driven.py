@@ -37,7 +37,7 @@ class UnrolledNeuron(nn.Module):
 class UnrolledLayer(nn.Module):
     """A convolution or linear layer applied to binary spikes `[D*B, ...]` and summed over the D virtual steps."""
 
-    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Linear, steps: int, norm: float):
+    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear, steps: int, norm: float):
         super().__init__()
         self.layer, self.steps, self.norm = layer, steps, norm
         self.bias, layer.bias = layer.bias, None
@@ -87,7 +87,8 @@ def spike_driven(model: nn.Module, steps: int | None = None) -> nn.Module:
 
 def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int) -> nn.Module:
     """What stands for `module`, called `name` in `model`, in the spike-driven network."""
-    norm = 1 if name in ("head", "head_kd") else model.norm  # the neuron before a head counts
+    counting = getattr(model, "counting_parts", ("head", "head_kd"))  # the neuron before a head counts
+    norm = 1 if name.partition(".")[0] in counting else model.norm
     if name in model.real_valued_layers:
         return module
     if isinstance(module, IntegerLIF):
@@ -96,7 +97,7 @@ def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int) -> nn.Mo
         return UnrolledAttention(module, steps, norm)
     if isinstance(module, RepConv1d):
         return UnrolledLayer(module.folded(), steps, norm)
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         return UnrolledLayer(module, steps, norm)
     for child_name, child in module.named_children():
         setattr(module, child_name, _unroll(child, f"{name}.{child_name}".lstrip("."), model, steps))
