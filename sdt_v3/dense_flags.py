@@ -126,9 +126,9 @@ def training_options(
     option("--energy", action="store_true", help="with a test: operations, energy and firing rates over these pictures")
 
 
-def scale_or_none(text: str) -> float | None:
-    """A number, or None of "none"."""
-    return None if text.lower() == "none" else float(text)
+def scale_or_none(text: str) -> float:
+    """A number, or 0 of "none"."""
+    return 0.0 if text.lower() == "none" else float(text)
 
 
 def parsed(

@@ -46,8 +46,8 @@ def main(testing: bool = False) -> None:
     root, scale = data_root(args, process), tuple(args.img_scale)
     train_set = SceneParsing(root, True, SegmentationTraining(scale, args.crop_size, args.augment), args.num_classes)
     test_set = SceneParsing(root, False, SegmentationTest(scale), len(train_set.classes))
-    settings = {"head_channels": args.head_channels}
-    model = build_network(args, process, len(train_set.classes), layer_scale_init=args.layer_scale_init, **settings)
+    settings = {"head_channels": args.head_channels, "layer_scale_init": args.layer_scale_init}
+    model = build_network(args, process, len(train_set.classes), **settings)
     loader = partial(make_loader, batch_size=args.batch_size, process=process, seed=args.seed, workers=args.num_workers)
     test_loader = loader(test_set, train=False, collate_fn=collate_test)
     if args.eval:

@@ -229,7 +229,7 @@ class RoIHead(nn.Module):
         positive, negative = (list(map(Tensor.bool, chosen)) for chosen in self.sampler(matched))
         sampled = [p | n for p, n in zip(positive, negative, strict=True)]
         sampled_regions = [region[chosen] for region, chosen in zip(regions, sampled, strict=True)]
-        logits, deltas = self.bbox_head(self.read(maps, sampled_regions, BOX_SIDE))
+        logits, deltas = map(single, self.bbox_head(self.read(maps, sampled_regions, BOX_SIDE)))
 
         objects = [indices[p] - 1 for indices, p in zip(matched, positive, strict=True)]
         found = [region[p] for region, p in zip(regions, positive, strict=True)]
@@ -243,7 +243,7 @@ class RoIHead(nn.Module):
         ]
         count = max(len(labels), 1)
         moved = deltas.unflatten(1, (-1, 4))[is_object, classes]
-        masks = self.mask_head(self.read(maps, found, MASK_SIDE))
+        masks = single(self.mask_head(self.read(maps, found, MASK_SIDE)))
         masks = masks[torch.arange(len(masks), device=masks.device), classes]
         shapes = [
             geometry.mask_targets(t["masks"], o, boxes, masks.shape[-1])
@@ -265,7 +265,7 @@ class RoIHead(nn.Module):
 
         Scores above 0.05 after suppression at an overlap of 0.5 within each class.
         """
-        logits, deltas = self.bbox_head(self.read(maps, proposals, BOX_SIDE))
+        logits, deltas = map(single, self.bbox_head(self.read(maps, proposals, BOX_SIDE)))
         counts, found = [len(boxes) for boxes in proposals], []
         images = zip(proposals, logits.split(counts), deltas.split(counts), sizes, strict=True)
         for regions, logit, delta, size in images:
@@ -275,7 +275,7 @@ class RoIHead(nn.Module):
             boxes, scores = boxes[region, label], scores[region, label]
             kept = geometry.suppress(boxes, scores, label, 0.5, 100)
             found.append({"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept]})
-        masks = self.mask_head(self.read(maps, [each["boxes"] for each in found], MASK_SIDE))
+        masks = single(self.mask_head(self.read(maps, [each["boxes"] for each in found], MASK_SIDE)))
         masks = masks.split([len(each["boxes"]) for each in found])
         for each, mask, size, original in zip(found, masks, sizes, originals, strict=True):
             chosen = mask[torch.arange(len(mask), device=mask.device), each["labels"]].sigmoid()
@@ -359,8 +359,8 @@ class MaskRCNN(nn.Module):
             ValueError: training without targets.
         """
         sizes = [tuple(images.shape[2:])] * len(images) if sizes is None else sizes
-        maps = self.neck(self.backbone(images))
-        logits, deltas = self.rpn_head(maps)
+        maps = [single(x) for x in self.neck(self.backbone(images))]
+        logits, deltas = ([single(x) for x in outputs] for outputs in self.rpn_head(maps))
         if not self.training:
             proposals = self.rpn_head.proposals(logits, deltas, sizes, 1000)
             return self.roi_head.detections(maps[:4], proposals, sizes, sizes if originals is None else originals)
@@ -369,6 +369,19 @@ class MaskRCNN(nn.Module):
         losses = self.rpn_head.losses(logits, deltas, targets, [padded(size) for size in sizes])
         proposals = self.rpn_head.proposals(logits, deltas, sizes, 2000)
         return losses | self.roi_head.losses(maps[:4], proposals, targets)
+
+    def with_all_regions(self, images: Tensor) -> None:
+        """Run every layer on as many regions as an image can have, 1000 boxes and 100 masks, whatever is in it."""
+        maps = self.neck(self.backbone(images))
+        self.rpn_head(maps)
+        width = maps[0].shape[1]
+        self.roi_head.bbox_head(images.new_zeros(1000 * len(images), width, BOX_SIDE, BOX_SIDE))
+        self.roi_head.mask_head(images.new_zeros(100 * len(images), width, MASK_SIDE, MASK_SIDE))
+
+
+def single(x: Tensor) -> Tensor:
+    """`x` in single precision at least: places and overlaps are not for half precision."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def padded(size: Size, divisor: int = 32) -> Size:

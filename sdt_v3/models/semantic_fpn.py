@@ -24,11 +24,12 @@ from sdt_v3.models.neurons import closed_neuron
 class SegmentationBackbone(Backbone):
     """`Backbone` that returns the maps of strides 2, 4, 8 and its last; its layer scales start at `layer_scale_init`.
 
-    The release starts them at 1e-6, so that its transformer blocks begin as the identity; with None there are none.
+    The release starts them at 1e-6, so that its transformer blocks begin as the identity. With None there are none;
+    timm, which does not pass None on, takes False for it.
     """
 
     def __init__(self, embed_dim: Sequence[int], in_chans: int, *, layer_scale_init: float | None = 1e-6, **settings):
-        super().__init__(embed_dim, in_chans, layer_scale=layer_scale_init is not None, **settings)
+        super().__init__(embed_dim, in_chans, layer_scale=bool(layer_scale_init), **settings)
         for name, parameter in self.named_parameters():
             if ".layer_scale" in name:
                 nn.init.constant_(parameter, layer_scale_init)
