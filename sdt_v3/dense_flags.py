@@ -11,27 +11,27 @@ ROOT = Path(__file__).parent
 DETECTION = ROOT / "Detection" / "mask-rcnn_sdeformer_fpn_1x_coco.yml"
 SEGMENTATION = ROOT / "Segmentation" / "fpn_sdtv3_512x512_10M_ade20k.yml"
 SMALL = {
-    "embed_dim": (32, 48, 64, 64),
+    "embed_dim": (24, 32, 48, 64),
     "depth": 2,
-    "fpn_channels": 64,
-    "img_scale": (96, 96),
+    "fpn_channels": 32,
+    "img_scale": (64, 64),
     "augment": False,
     "num_workers": 0,
     "warmup_iters": 50,
 }
 TINY_DETECTION = SMALL | {
-    "fc_channels": 128,
+    "fc_channels": 64,
     "rpn_samples": 64,
     "roi_samples": 64,
     "batch_size": 4,
-    "epochs": 6,
-    "milestones": (5,),
-    "lr": 4e-3,
+    "epochs": 8,
+    "milestones": (6,),
+    "lr": 1e-3,
 }
 """A preset for a laptop: small scenes of four classes, a narrow and shallow network; not the paper's setting."""
 TINY_SEGMENTATION = SMALL | {
-    "head_channels": 64,
-    "crop_size": 96,
+    "head_channels": 32,
+    "crop_size": 64,
     "layer_scale_init": 1.0,
     "batch_size": 4,
     "max_iters": 600,

@@ -79,7 +79,7 @@ def build_network(args: argparse.Namespace, process: Process, num_classes: int, 
     try:
         model = timm.create_model(args.model, num_classes=num_classes, max_value=args.max_value, **settings)
     except ValueError as error:
-        raise UserError(f"{args.model} cannot be built with these settings: {error}") from error
+        raise UserError(f"{args.model} cannot be built with these --embed_dim and --depth: {error}") from error
     if weights is not None:
         if args.eval:
             load_state(model, weights, args.weights)

@@ -36,7 +36,7 @@ from sdt_v3.dense_recipe import (
 )
 from sdt_v3.losses import detection_loss
 
-TINY_SET = {"train": 400, "test": 40, "side": 96}
+TINY_SET = {"train": 400, "test": 40}
 DETECTOR = ("fc_channels", "neck_eval_max", "true_strides", "rpn_samples", "roi_samples")
 """Flags that are arguments of the network."""
 

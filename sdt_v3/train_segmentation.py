@@ -36,7 +36,7 @@ from sdt_v3.dense_recipe import (
 )
 from sdt_v3.losses import segmentation_loss
 
-TINY_SET = {"train": 160, "test": 40, "side": 96}
+TINY_SET = {"train": 160, "test": 40}
 
 
 def main(testing: bool = False) -> None:

@@ -22,7 +22,7 @@ PER_CLASS = 140
 """Digits of each class; three of four train."""
 
 
-def write_tiny_scenes(name: str, folder: str | Path, *, train: int, test: int, side: int = 128, seed: int = 0) -> Path:
+def write_tiny_scenes(name: str, folder: str | Path, *, train: int, test: int, side: int = 64, seed: int = 0) -> Path:
     """Write scenes in the published form of the data set `name`.
 
     | name   | files                                                                                           |
@@ -69,10 +69,10 @@ def scenes(part: str, count: int, side: int, rng: np.random.Generator) -> Iterat
             height, width = width, height
         picture = _ground(photographs[rng.integers(2)], part, height, width, rng)
         objects: list[tuple[int, np.ndarray]] = []
-        for _ in range(rng.integers(1, 5)):
+        for _ in range(rng.integers(1, 4)):
             category = int(rng.integers(len(DIGITS)))
             image = known[category][rng.integers(len(known[category]))]
-            size = int(side * rng.uniform(0.22, 0.5))
+            size = int(min(height, width) * rng.uniform(0.5, 0.8))
             ink = zoom(image / 16, size / 8, order=1).clip(0, 1)
             top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
             mask = np.zeros((height, width), bool)

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as V
 
 from sdt_v3.losses import IGNORED
 
@@ -28,7 +26,8 @@ def image_tensor(picture: Image.Image) -> Tensor:
 
 def normalised(image: Tensor) -> Tensor:
     """float32 `[3, H, W]` of mean 0 and deviation 1 over ImageNet."""
-    return V.normalize(image.float(), MEAN, STD)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (image.float() - mean) / std
 
 
 def draw(low: int, high: int) -> int:
@@ -49,8 +48,11 @@ def fitted(size: Sequence[int], longest: float, shortest: float) -> tuple[int, i
 
 def resized(image: Tensor, size: Sequence[int], *, nearest: bool = False) -> Tensor:
     """`image` `[..., H, W]` at `size`."""
+    from torchvision.transforms import InterpolationMode  # takes a second
+    from torchvision.transforms.v2.functional import resize
+
     kind = InterpolationMode.NEAREST if nearest else InterpolationMode.BILINEAR
-    return V.resize(image, list(size), kind, antialias=False)
+    return resize(image, list(size), kind, antialias=False)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_the_recipe_s_switches_run(call, task, flags):
         ("detection", ("--lr", "0"), "give a positive rate"),
         ("segmentation", ("--num_classes", "2"), "but there are 2 classes"),
         ("detection", ("--weights", "nowhere/x.pth"), "there is no file"),
-        ("detection", ("--embed_dim", "9", "9", "9", "9"), "cannot be built with these settings"),
+        ("detection", ("--embed_dim", "9", "9", "9", "9"), "cannot be built with these --embed_dim"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
