@@ -20,13 +20,14 @@ SMALL = {
     "warmup_iters": 50,
 }
 TINY_DETECTION = SMALL | {
-    "fc_channels": 64,
+    "fc_channels": 512,
     "rpn_samples": 64,
     "roi_samples": 64,
     "batch_size": 4,
     "epochs": 8,
     "milestones": (6,),
-    "lr": 1e-3,
+    "lr": 2e-3,
+    "eps": 1e-2,
 }
 """A preset for a laptop: small scenes of four classes, a narrow and shallow network; not the paper's setting."""
 TINY_SEGMENTATION = SMALL | {
@@ -110,6 +111,7 @@ def training_options(
     option = flags.option
     option("--batch_size", type=int, default=batch_size, minimum=1, help="per process")
     option("--lr", type=float, default=lr, help="highest learning rate")
+    option("--eps", type=float, default=1e-8, help="of AdamW; a large one slows the weights that hardly matter")
     option("--weight_decay", type=float, default=weight_decay)
     option(
         "--norm_decay",

@@ -80,7 +80,7 @@ def train(
 ) -> list[dict]:
     """Train with AdamW, warm-up and step decay; return one row of numbers per epoch."""
     groups = parameter_groups(model, args.lr, args.weight_decay, norm_decay=args.norm_decay)
-    optimizer = torch.optim.AdamW(groups, lr=args.lr)
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps)
     schedule = {"warmup": args.warmup_iters, "first": args.warmup_factor}
     return fit(
         model,

@@ -78,7 +78,7 @@ def train(
     groups = parameter_groups(
         model, args.lr, args.weight_decay, head_factor=args.head_lr_mult, norm_decay=args.norm_decay
     )
-    optimizer = torch.optim.AdamW(groups, lr=args.lr)
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps)
     schedule = {"warmup": args.warmup_iters, "first": args.warmup_factor}
     return fit(
         model,
