@@ -72,10 +72,12 @@ def build_network(args: argparse.Namespace, process: Process, num_classes: int, 
     settings = {name: value for name, value in settings.items() if value is not None}
     weights = read_weights(args.weights) if args.weights else None
     if weights is not None:
-        found = settings_of(of_backbone(weights))
+        found = settings_of({key.removeprefix("backbone."): value for key, value in weights.items()})
         settings["embed_dim"] = found["embed_dim"]
         if found.get("layer_scale") and "_det_" in args.model:  # as in some classifiers
             settings["layer_scale"] = True
+        if args.eval and not found.get("layer_scale") and "_seg_" in args.model:
+            settings["layer_scale_init"] = False
     try:
         model = timm.create_model(args.model, num_classes=num_classes, max_value=args.max_value, **settings)
     except ValueError as error:
@@ -88,11 +90,6 @@ def build_network(args: argparse.Namespace, process: Process, num_classes: int, 
             if process.is_main:
                 print(report)
     return model.to(process.device)
-
-
-def of_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of a backbone, without the `backbone.` before their keys."""
-    return {key.removeprefix("backbone."): value for key, value in weights.items()}
 
 
 def started_from(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> str:
