@@ -24,8 +24,8 @@ TINY_DETECTION = SMALL | {
     "rpn_samples": 64,
     "roi_samples": 64,
     "batch_size": 4,
-    "epochs": 5,
-    "milestones": (4,),
+    "epochs": 4,
+    "milestones": (3,),
     "lr": 2e-3,
     "eps": 1e-2,
 }
