@@ -16,6 +16,7 @@ from common.tiny.scenes import write_tiny_scenes
 from common.training import load_checkpoint, read_weights, run
 from sdt_v3 import dense_flags, train_detection, train_segmentation
 from sdt_v3.dense_recipe import Snapshots
+from sdt_v3.losses import detection_loss
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -102,15 +103,21 @@ def test_a_segmentor_trains_by_iterations_and_is_tested_with_maps(call, capsys):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_that_was_stopped_resumes_exactly(call, monkeypatch, task):
-    more = ("--epochs", "2") if task == "detection" else ("--max_iters", "6")
+    more = ("--epochs", "2", "--augment") if task == "detection" else ("--max_iters", "6")
     whole = call(task, *more, output="whole")
 
     def stop(self, every):
         return lambda step, loss: signal.raise_signal(signal.SIGTERM) if step == 2 else None
 
+    batches = iter(range(100))
+
+    def stop_within_an_epoch(losses, images):
+        if next(batches) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return detection_loss(losses)
+
     with monkeypatch.context() as patch:
-        if task == "detection":
-            patch.setattr(Snapshots, "after_epoch", lambda *_: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(train_detection, "total_loss", stop_within_an_epoch)
         patch.setattr(Snapshots, "after_step", stop)
         with pytest.raises(SystemExit):
             call(task, *more, output="parts")
