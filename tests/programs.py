@@ -21,7 +21,7 @@ PRELOADED = (
     "tests.programs", "matplotlib.figure", "scipy.ndimage", "sklearn.datasets", "timm.data", "timm.optim",
     "torch.utils.tensorboard", "torchvision.transforms.v2", "common.ms_resnet.trainer", "gac.train_images",
     "ma_snn.train_events", "sdt_v3.train_images", "sma.train_events", "spikingformer.train_events",
-    "spikingformer.train_images",
+    "spikingformer.train_images", "sdt_v3.train_detection", "sdt_v3.models.mask_rcnn", "faster_coco_eval",
 )  # fmt: skip
 
 _server = multiprocessing.get_context("forkserver")

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from common.tiny.events import write_tiny, write_tiny_gait
 from common.tiny.images import write_tiny_images
+from common.tiny.scenes import write_tiny_scenes
 from common.training import Flags, loop
 from ma_snn.config import Config
 from ma_snn.data.cifar10_dvs_mat import write_tiny_cifar10dvs
@@ -41,6 +42,8 @@ DATA = {
     "hardvs": lambda folder: write_tiny_hardvs(folder, classes=2, per_class=4, test_per_class=2),
     "gestures": lambda folder: write_tiny_gesture(folder, classes=2, users=25),
     "mat": lambda folder: write_tiny_cifar10dvs(folder, **EVENTS),
+    "coco": lambda folder: write_tiny_scenes("coco", folder, train=4, test=2),
+    "ade20k": lambda folder: write_tiny_scenes("ade20k", folder, train=4, test=2),
     "gait": lambda folder: write_tiny_gait(folder, **EVENTS),
 }
 VGG8 = ("--tiny", "--width", "0.0625", "-b", "2")
@@ -49,6 +52,7 @@ TRANSFORMER = ("--tiny", "--dim", "16", "--num-heads", "2", "-b", "4", "--num-cl
 SDT = ("--tiny", "--batch_size", "4", "--input_size", "32", "--depth", "2", "--embed_dim", "8", "8", "8")
 ATT_VGG = ("--tiny", "--width", "0.125", "-b", "2", "--resume-path", "run")
 GESTURE = ("--tiny", "--width", "0.125", "--c_ratio", "4", "--batch_size", "4")
+DENSE = ("--tiny", "--batch_size", "2", "--depth", "2", "--embed_dim", "8", "8", "8", "8", "--fpn_channels", "8")
 SCRIPTS = {
     "sma/vgg8_dvs128_SMA.py": ("dvs128", VGG8),
     "sma/vgg8_cifar10dvs_SMA.py": ("cifar10dvs", VGG8),
@@ -73,6 +77,8 @@ SCRIPTS = {
     "sdt_v3/Classification/Model_Large/main_finetune.py": ("imagenet", SDT),
     "sdt_v3/Classification/Model_Large/main_pretrain.py": ("imagenet", SDT),
     "sdt_v3/DVS/Hardvs/main_finetune.py": ("hardvs", (*SDT, "8")),
+    "sdt_v3/Detection/train.py": ("coco", (*DENSE, "--fc_channels", "8")),
+    "sdt_v3/Segmentation/train.py": ("ade20k", (*DENSE, "--head_channels", "8", "--crop_size", "64")),
 }
 """The scripts with their data and the words that make their networks small."""
 SAME = {
@@ -101,6 +107,7 @@ ELSEWHERE = {
     "eval", "onlyTest",
     "weights", "pretrained_path", "download", "end_early", "blr", "is_spike", "interval_scaling", "mixup_off_epoch",
     "print_logdir", "teacher_model", "teacher_weights", "distillation_type", "distillation_alpha", "distillation_tau",
+    "energy", "pictures",
 }  # fmt: skip
 """What the tests of scripts and of the layer around them are about."""
 FILES = {
@@ -196,6 +203,7 @@ VALUES = {
     "ds": ["8"],
     "opt": ["lamb"],
     "img_size": ["64"],
+    "layer_scale_init": ["0.5"],
     "init_method": ["xavier"],
     "input_size": ["64"],
     "mem_act": ["none"],

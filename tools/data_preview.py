@@ -62,7 +62,7 @@ def draw(view: View, count: int, T: int, folder: Path, class_name: Callable[[str
     written, overview = [], []
     for entry in spread(view.entries, count):
         title = f"{class_name(entry.category)} {f'({entry.part})' * bool(entry.part)}".strip()
-        sample = view.read(entry)
+        sample = (view.show or view.read)(entry)
         if sample.ndim == 3:
             overview.append((title, sample))
             continue

@@ -31,13 +31,15 @@ POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, n
 
 
 def weighted(layer: nn.Module, x: Tensor, output: Tensor) -> int:
-    """Products and bias additions of a convolution or a linear layer."""
+    """Products and bias additions of a convolution or a linear layer; a transposed one multiplies each input."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return x.numel() * layer.weight[0].numel() + output.numel() * (layer.bias is not None)
     return output.numel() * (layer.weight[0].numel() + (layer.bias is not None))
 
 
 KINDS: dict[str, tuple[tuple[type[nn.Module], ...], Callable[[nn.Module, Tensor, Tensor], int]]] = {
     "neuron": (NEURONS, lambda layer, x, output: output.numel()),
-    "conv": ((nn.Conv1d, nn.Conv2d, nn.Conv3d), weighted),
+    "conv": ((nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d), weighted),
     "linear": ((nn.Linear,), weighted),
     "norm": ((nn.modules.batchnorm._BatchNorm, nn.LayerNorm), lambda layer, x, output: 2 * x.numel()),
     "pool": (POOLS, lambda layer, x, output: x.numel()),

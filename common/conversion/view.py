@@ -37,6 +37,8 @@ class View:
     """Events `[N]`, counts `[T, 2, H, W]` or a picture `[H, W, 3]` of uint8; raises UserError for a damaged file."""
     uniform: bool = False
     """Whether all samples have one shape."""
+    show: Callable[[Entry], np.ndarray] | None = None
+    """The picture `[H, W, 3]` of a sample with what is annotated in it drawn over; None: what `read` returns."""
 
     def name(self, entry: Entry) -> str:
         """What to call a sample of this view."""

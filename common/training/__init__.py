@@ -5,7 +5,7 @@ from common.training.checkpoint import load_checkpoint, load_state, load_weights
 from common.training.evaluation import as_is, evaluate_classification, mean_over_time
 from common.training.flags import Flags, mixing_options
 from common.training.launch import Process, main_first, max_over_ranks, run, seed_everything, start, sum_over_ranks
-from common.training.loaders import make_loader, make_shared_loader, stack_time_first
+from common.training.loaders import EndlessSampler, GroupedSampler, make_loader, make_shared_loader, stack_time_first
 from common.training.loop import fit
 from common.training.losses import mse_one_hot, smooth_cross_entropy, tet_cross_entropy
 from common.training.mixing import labels_of, mix_frames, mixes, mixup_of

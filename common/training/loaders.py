@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -72,6 +72,58 @@ def stack_time_first(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]
     """Batch of (frames `[T, C, H, W]`, label) samples as frames `[T, B, C, H, W]` and labels `[B]`."""
     frames, labels = zip(*samples, strict=True)
     return torch.stack(frames, dim=1), torch.tensor(labels)
+
+
+class EndlessSampler(DistributedSampler):
+    """A process's share of a data set that is shuffled anew each time it has been gone through, for ever.
+
+    An epoch of the loop is then a round of `samples` samples per process, wherever they begin, so that a run of so many
+    iterations is evaluated after each round and resumed like any other.
+    """
+
+    def __init__(self, dataset: Dataset, process: Process, seed: int, samples: int):
+        super().__init__(dataset, process.world_size, process.rank, seed=seed)
+        self.num_samples = samples
+
+    def __iter__(self) -> Iterator[int]:
+        length, shuffle, order = len(self.dataset), None, []
+        first = self.epoch * self.num_samples * self.num_replicas + self.rank
+        for position in range(first, first + self.num_samples * self.num_replicas, self.num_replicas):
+            if shuffle != position // length:
+                shuffle = position // length
+                generator = torch.Generator().manual_seed(self.seed + shuffle)
+                order = torch.randperm(length, generator=generator).tolist()
+            yield order[position % length]
+
+
+class GroupedSampler(DistributedSampler):
+    """Shuffled like a DistributedSampler, then ordered so that the samples of a batch are of one group.
+
+    `group(index)` tells the groups apart; what is left of them at the end shares batches.
+    """
+
+    def __init__(self, dataset: Dataset, process: Process, seed: int, batch_size: int, group: Callable[[int], object]):
+        super().__init__(dataset, process.world_size, process.rank, seed=seed)
+        self.batch_size, self.group = batch_size, group
+
+    def __iter__(self) -> Iterator[int]:
+        waiting: dict[object, list[int]] = {}
+        for index in super().__iter__():
+            batch = waiting.setdefault(self.group(index), [])
+            batch.append(index)
+            if len(batch) == self.batch_size:
+                yield from waiting.pop(self.group(index))
+        for rest in waiting.values():
+            yield from rest
+
+
+def moved(batch: object, device: torch.device) -> object:
+    """`batch`, a tensor or a list, tuple or dictionary with tensors in it, on `device`."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: moved(value, device) for key, value in batch.items()}
+    return type(batch)(moved(value, device) for value in batch) if isinstance(batch, list | tuple) else batch
 
 
 def start_epoch(loader: DataLoader, epoch: int) -> None:

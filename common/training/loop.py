@@ -3,7 +3,7 @@
 | argument of `fit` | meaning |
 |---|---|
 | `model` | the bare network; `fit` moves it to the device and wraps it for several processes |
-| `train_loader` | from `make_loader`; yields (inputs, labels `[B]`) |
+| `train_loader` | from `make_loader`; yields (inputs, labels `[B]`); a tuple of inputs holds the network's arguments |
 | `loss_fn(output, target)` | mean loss of a batch |
 | `evaluate(model)` | numbers of the test set, the same in every process; called in all of them after each epoch |
 | `scheduler`, `schedule` | stepped after every "epoch" or after every optimizer "step" |
@@ -54,7 +54,7 @@ from common.files import make_folder
 from common.training.checkpoint import save_file
 from common.training.evaluation import as_is, count_correct
 from common.training.launch import Process, max_over_ranks, sum_over_ranks
-from common.training.loaders import start_epoch
+from common.training.loaders import EndlessSampler, moved, start_epoch
 from common.training.program import grad_scaler
 from common.training.record import Recorder, progress_bar
 from common.training.state import TrainingState, set_random_state
@@ -157,7 +157,7 @@ def fit(
             begin = time.monotonic()
             _train_epoch(network, state, train_loader, recipe, process, received, output_dir)
             if state.step == len(train_loader):  # less when a signal came
-                _finish_epoch(state, recipe, evaluate, process, begin)
+                _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
                 if process.is_main:
                     _save_best(state, select, output_dir)
                     recorder.write(state.history)
@@ -218,7 +218,7 @@ def _train_epoch(
     share = process.world_size * loader.batch_size
     with progress_bar(state.epoch, len(loader) * share, state.step * share, process) as bar:
         for inputs, labels in batches:
-            inputs, labels = (x.to(process.device, non_blocking=True) for x in (inputs, labels))
+            inputs, labels = moved((inputs, labels), process.device)
             first = state.step // recipe.accumulate * recipe.accumulate
             group = range(first, first + recipe.accumulate)  # batches of this optimizer step
             synchronised = group[-1] == state.step or process.world_size == 1
@@ -251,7 +251,7 @@ def _forward(
         inputs, target = recipe.transform_batch(inputs, labels, state.epoch)
     kind = process.device.type
     with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=recipe.amp):
-        output = network(inputs)
+        output = network(*inputs) if isinstance(inputs, list | tuple) else network(inputs)
         loss = recipe.loss_fn(output, target)
     if recipe.reduce_output is None:
         return loss, [0]
@@ -280,7 +280,7 @@ def _agree(
         return int(stop)
     path = output_dir / "nonfinite_batch.pt"
     if alarm == alarm_of_all:
-        inputs, labels = (x.cpu() for x in batch)
+        inputs, labels = moved(batch, torch.device("cpu"))
         save_file(path, {"inputs": inputs, "labels": labels, "epoch": state.epoch + 1, "batch": state.step + 1})
     max_over_ranks([0], process)  # a launcher ends all processes with the first: wait until the file is complete
     raise UserError(
@@ -313,6 +313,7 @@ def _show(bar: tqdm, state: TrainingState, recipe: _Recipe, samples: int) -> Non
 
 def _finish_epoch(
     state: TrainingState,
+    loader: DataLoader,
     recipe: _Recipe,
     evaluate: Callable[[nn.Module], dict[str, float]],
     process: Process,
@@ -322,6 +323,8 @@ def _finish_epoch(
     loss_sum, correct, samples, *among_5 = sum_over_ranks(state.totals, process)
     loss = loss_sum / (samples if recipe.loss_mean == "samples" else state.step * process.world_size)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss}
+    if isinstance(loader.sampler, EndlessSampler):
+        row["iteration"] = (state.epoch + 1) * len(loader)
     if recipe.reduce_output is not None:
         row["train_acc1"] = 100 * correct / samples
         if among_5:

@@ -122,6 +122,8 @@ def unexportable(model: nn.Module) -> str:
     """Why a network of this paper cannot be exported; empty if it can."""
     if isinstance(model, MaskedAutoencoder):
         return "how much it computes depends on a mask that is drawn anew; export the classifier after fine-tuning"
+    if hasattr(model, "roi_head"):
+        return "how much it computes depends on what is in the picture; export its backbone, neck or a head by yourself"
     return ""
 
 

@@ -44,7 +44,7 @@ class UnrolledNeuron(nn.Module):
 class UnrolledLayer(nn.Module):
     """A convolution or linear layer applied to binary spikes `[D*B, ...]` and summed over the D virtual steps."""
 
-    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Linear, steps: int, norm: float):
+    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear, steps: int, norm: float):
         super().__init__()
         self.layer, self.steps, self.norm = layer, steps, norm
         self.bias, layer.bias = layer.bias, None
@@ -100,7 +100,8 @@ def spike_driven(model: nn.Module, steps: int | None = None, *, time_aligned: bo
 
 def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int, time_aligned: bool) -> nn.Module:
     """What stands for `module`, called `name` in `model`, in the spike-driven network."""
-    norm = 1 if name in ("head", "head_kd") else model.norm  # the neuron before a head counts
+    counting = getattr(model, "counting_parts", ("head", "head_kd"))  # the neuron before a head counts
+    norm = 1 if name.partition(".")[0] in counting else model.norm
     if name in model.real_valued_layers:
         return module
     if isinstance(module, IntegerLIF):
@@ -109,7 +110,7 @@ def _unroll(module: nn.Module, name: str, model: nn.Module, steps: int, time_ali
         return UnrolledAttention(module, steps, norm, time_aligned=time_aligned)
     if isinstance(module, RepConv1d):
         return UnrolledLayer(module.folded(), steps, norm)
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         return UnrolledLayer(module, steps, norm)
     for child_name, child in module.named_children():
         child_path = f"{name}.{child_name}".lstrip(".")

@@ -26,7 +26,9 @@ CONVERTED = {
     "dvs_gait": [],
 }
 """Data sets that are converted, and the flags for it."""
-PICTURES = ("cifar10", "cifar100", "imagenet")
+CLASSIFIED = ("cifar10", "cifar100", "imagenet")
+SCENES = ("coco", "ade20k")
+PICTURES = (*CLASSIFIED, *SCENES)
 
 KILLED = """
 import json, os, signal, sys
@@ -67,7 +69,8 @@ def sources(tmp_path_factory) -> dict[str, Path]:
     few = {"per_class": 2, "test_per_class": 1}
     events = {"classes": 2, "per_class": 10}
     settings = {name: events for name in ("dvs128", "cifar10dvs", "ncaltech101", "dvs_gait")}
-    settings |= {"hardvs": {"classes": 2, **few}, **dict.fromkeys(PICTURES, few)}
+    settings |= {"hardvs": {"classes": 2, **few}, **dict.fromkeys(CLASSIFIED, few)}
+    settings |= {name: {"train": 3, "test": 2, "side": 64} for name in SCENES}
     found = {name: data_sets()[name].write_tiny(folder / name, **sizes) for name, sizes in settings.items()}
     found["dvs_gesture"] = data_sets()["dvs128"].write_tiny(folder / "users", classes=2, per_class=25)
     return found | {"cifar10dvs_mat": found["cifar10dvs"]}

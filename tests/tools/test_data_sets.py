@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 def test_frames_come_first_and_pictures_last():
     assert list(data_sets()) == [
         "dvs128", "cifar10dvs", "ncaltech101", "dvs_gesture", "cifar10dvs_mat", "dvs_gait", "hardvs",
-        "cifar10", "cifar100", "imagenet",
+        "coco", "ade20k", "cifar10", "cifar100", "imagenet",
     ]  # fmt: skip
 
 

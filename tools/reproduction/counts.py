@@ -45,7 +45,7 @@ def operations(row: Row) -> list[Layer]:
             types, count = KINDS[kind]
             if isinstance(module, types):
                 module.register_forward_hook(partial(_layer, name, kind, count, counted))
-    model(torch.empty(model.layout.shape(), device="meta"))
+    getattr(model, "with_all_regions", model)(torch.empty(model.layout.shape(), device="meta"))
     return counted
 
 

@@ -39,7 +39,7 @@ def training(table: Table, row: Row, step: Step, seed: int, *, published: bool) 
 def evaluation(table: Table, row: Row, weights: str) -> str:
     """The command that tests a weights file."""
     step = row.steps[-1]
-    arguments = without(step.arguments, "--finetune", "--resume")
+    arguments = without(step.arguments, "--finetune", "--resume", "--weights")
     words = (arguments, row.test, f"--data-path {data_sets()[table.data].home} --eval --weights {weights}")
     return python(step.script, " ".join(filter(None, words)))
 

@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from common.errors import UserError
-from common.training import Process, make_loader, make_shared_loader
-from common.training.loaders import start_epoch
+from common.training import EndlessSampler, GroupedSampler, Process, make_loader, make_shared_loader
+from common.training.loaders import moved, start_epoch
 
 
 def processes(count):
@@ -115,3 +115,35 @@ def test_the_processes_of_one_machine_share_its_cores_among_their_workers(monkey
     process = Process(0, 8 * local, 0, torch.device("cpu"), local)
     assert make_loader(range(4), 2, train=False, process=process, workers=10).num_workers == min(workers, 10)
     assert make_loader(range(4), 2, train=False, process=process, workers=0).num_workers == 0
+
+
+def test_rounds_of_iterations_go_through_the_shuffled_set_again_and_again():
+    ranks = processes(2)
+    rounds = [
+        [batches(range(5), 1, rank, epoch, sampler=EndlessSampler(range(5), rank, seed=3, samples=4)) for rank in ranks]
+        for epoch in range(5)
+    ]
+    stream = [index for both in rounds for pair in zip(*both, strict=True) for batch in pair for index in batch]
+    passes = [tuple(stream[start : start + 5]) for start in range(0, 40, 5)]
+    assert all(sorted(each) == [*range(5)] for each in passes), "each sample once per pass, over all processes"
+    assert len(set(passes)) > 4, "in another order each time"
+    alone = [batches(range(5), 2, processes(1)[0], epoch, sampler=EndlessSampler(range(5), processes(1)[0], 3, 8))
+             for epoch in range(5)]  # fmt: skip
+    assert [*chain.from_iterable(chain.from_iterable(alone))] == stream, "two processes share what one would see"
+
+
+def test_batches_are_of_one_group_as_far_as_there_are_enough():
+    (alone,) = processes(1)
+    sampler = GroupedSampler(range(20), alone, seed=0, batch_size=3, group=lambda index: index < 7)
+    found = batches(range(20), 3, alone, epoch=1, sampler=sampler)
+    assert sorted(chain.from_iterable(found)) == [*range(20)]
+    assert sum(len({index < 7 for index in batch}) > 1 for batch in found) <= 1
+    assert found != batches(range(20), 3, alone, epoch=2, sampler=sampler)
+
+
+def test_every_tensor_of_a_batch_is_moved_and_the_rest_stays():
+    x = torch.zeros(2)
+    batch = ([x, {"boxes": x, "name": "a"}], (3, None))
+    found = moved(batch, torch.device("meta"))
+    assert found[1] == (3, None) and found[0][1]["name"] == "a"
+    assert found[0][0].is_meta and found[0][1]["boxes"].is_meta and isinstance(found[0], list)

@@ -1,0 +1,139 @@
+"""The run of the scripts that train and test segmentors (SDT V3 on ADE20K)."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from common.tiny.scenes import write_tiny_scenes
+from common.training import (
+    EndlessSampler,
+    Process,
+    announce,
+    begin,
+    data_folder,
+    fit,
+    main_first,
+    make_loader,
+    mixed_precision,
+)
+from sdt_v3.data.ade20k import SceneParsing
+from sdt_v3.data.dense_transforms import SegmentationTest, SegmentationTraining, collate_test
+from sdt_v3.dense_evaluation import evaluate_segmentation
+from sdt_v3.dense_flags import TINY_SEGMENTATION, parse_segmentation
+from sdt_v3.dense_pictures import draw_labels, save_picture
+from sdt_v3.dense_recipe import (
+    Snapshots,
+    build_network,
+    conclusion,
+    energy_and_rates,
+    linear_decay,
+    parameter_groups,
+)
+from sdt_v3.losses import segmentation_loss
+
+TINY_SET = {"train": 160, "test": 40}
+
+
+def main(testing: bool = False) -> None:
+    """Run one script: train and evaluate, or only evaluate given weights."""
+    args = parse_segmentation(testing=testing)
+    process = begin(args)
+    root, scale = data_root(args, process), tuple(args.img_scale)
+    train_set = SceneParsing(root, True, SegmentationTraining(scale, args.crop_size, args.augment), args.num_classes)
+    test_set = SceneParsing(root, False, SegmentationTest(scale), len(train_set.classes))
+    settings = {"head_channels": args.head_channels, "layer_scale_init": args.layer_scale_init}
+    model = build_network(args, process, len(train_set.classes), **settings)
+    loader = partial(make_loader, batch_size=args.batch_size, process=process, seed=args.seed, workers=args.num_workers)
+    test_loader = loader(test_set, train=False, collate_fn=collate_test)
+    if args.eval:
+        return test(args, process, model, test_loader)
+    if process.is_main:
+        announce(args, TINY_SEGMENTATION, f"{args.model}: {len(train_set)} training and {len(test_set)} test images")
+    sampler = EndlessSampler(train_set, process, args.seed, args.val_interval * args.batch_size)
+    history = train(args, process, model, loader(train_set, train=True, sampler=sampler), test_loader)
+    show = Shown(args.output_dir / "pictures", test_set, args.pictures)
+    evaluate(model, test_loader, args, process, show)
+    if process.is_main:
+        print(conclusion(history, "mIoU"))
+        print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
+
+
+def data_root(args: argparse.Namespace, process: Process) -> Path:
+    """Folder of the data set; for `--tiny` without `--data_path` scenes are painted below the output folder."""
+    if args.data_path or not args.tiny:
+        return args.data_path or data_folder("ADEChallengeData2016")
+    with main_first(process):
+        return write_tiny_scenes("ade20k", args.output_dir / "data", **TINY_SET)
+
+
+def train(
+    args: argparse.Namespace, process: Process, model: nn.Module, train_loader: DataLoader, test_loader: DataLoader
+) -> list[dict]:
+    """Train with AdamW, warm-up and linear decay; return one row of numbers per evaluation."""
+    groups = parameter_groups(
+        model, args.lr, args.weight_decay, head_factor=args.head_lr_mult, norm_decay=args.norm_decay
+    )
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps)
+    schedule = {"warmup": args.warmup_iters, "first": args.warmup_factor}
+    return fit(
+        model,
+        train_loader,
+        optimizer=optimizer,
+        loss_fn=segmentation_loss,
+        epochs=args.max_iters // args.val_interval,
+        evaluate=partial(evaluate, loader=test_loader, args=args, process=process),
+        process=process,
+        output_dir=args.output_dir,
+        scheduler=linear_decay(optimizer, args.max_iters, **schedule),
+        schedule="step",
+        amp=mixed_precision(args, process),
+        reduce_output=None,
+        on_step=Snapshots(args.output_dir, model, optimizer).after_step(args.checkpoint_interval),
+        resume=args.resume,
+        metadata={"model": args.model, "num_classes": model.num_classes, "args": vars(args)},
+        select="mIoU",
+    )
+
+
+def evaluate(
+    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, show: "Shown | None" = None
+) -> dict[str, float]:
+    """Intersection over union and accuracies, in the precision of training."""
+    with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+        return evaluate_segmentation(model, loader, process, show)
+
+
+def test(args: argparse.Namespace, process: Process, model: nn.Module, loader: DataLoader) -> None:
+    """Evaluate, draw results and, if wanted, count operations."""
+    found = evaluate(model, loader, args, process, Shown(args.output_dir / "pictures", loader.dataset, args.pictures))
+    if not process.is_main:
+        return
+    print(f"{args.weights}: {found.pop('samples')} images")
+    print("\n".join(f"{name:6}{value:7.2f} %" for name, value in found.items()))
+    print(f"pictures in {args.output_dir / 'pictures'}")
+    if args.energy:
+        some = range(min(max(args.pictures, 1), len(loader.dataset)))
+        batches = [loader.dataset[index][0][None].to(process.device) for index in some]
+        energy_and_rates(model, batches, args.output_dir, args.model)
+
+
+class Shown:
+    """Draws the classes found in the first `count` pictures of a data set into `folder`, and writes them as a map.
+
+    In a map as in the data set: 1, 2, ... are the classes.
+    """
+
+    def __init__(self, folder: Path, data: SceneParsing, count: int):
+        self.folder, self.data, self.count = folder, data, count
+
+    def __call__(self, place: int, labels: Tensor) -> None:
+        if place < self.count:
+            picture = np.asarray(self.data.read(place)[0])
+            name, labels = self.data.files[place][0].stem, labels.numpy()
+            save_picture(draw_labels(picture, labels), self.folder / f"{name}.png")
+            save_picture((labels + 1).astype(np.uint8), self.folder / f"{name}_labels.png")
