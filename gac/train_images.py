@@ -120,6 +120,7 @@ def train(
         reduce_output=reduce_output,
         on_epoch_end=partial(write_results, args),
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"data": args.dataset, "coding": args.coding, "T": args.T, "num_classes": args.num_classes},
         select=None,
     )

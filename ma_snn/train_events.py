@@ -116,6 +116,7 @@ def train(
         loss_mean="batches",
         on_epoch_end=partial(write_results, config),
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={
             "model": recipe.model,
             "T": config.T,

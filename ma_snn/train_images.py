@@ -160,6 +160,7 @@ def train(
             sync_bn=args.sync_bn,
             on_epoch_end=Results(args, folder, optimizer, schedule, scaler, average, tags),
             resume=args.resume,
+            checkpoint_every=args.checkpoint_every,
             epochs_done=args.start_epoch,
             metadata={
                 "data": args.dataset,

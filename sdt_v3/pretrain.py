@@ -129,6 +129,7 @@ def train(
         reduce_output=None,
         on_epoch_end=Results(args, optimizer, scaler).numbered(every=20),
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": args.model, "args": vars(args)},
         select=None,
         tensorboard_dir=args.log_dir,

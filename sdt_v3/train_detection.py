@@ -97,6 +97,7 @@ def train(
         reduce_output=None,
         on_epoch_end=Snapshots(args.output_dir, model, optimizer).after_epoch,
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": args.model, "num_classes": model.num_classes, "args": vars(args)},
         select="bbox_mAP",
     )

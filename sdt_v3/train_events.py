@@ -113,6 +113,7 @@ def train(
         transform_batch=batch_transform(args),
         on_epoch_end=Results(args, optimizer, scaler, ema).best_and_last,
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": args.model, "T": args.time_steps, "num_classes": args.nb_classes, "args": vars(args)},
         select=None,
         tensorboard_dir=args.log_dir,

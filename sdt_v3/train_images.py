@@ -126,6 +126,7 @@ def train(
         reduce_output=first if args.kd and recipe.is_large else as_is,
         on_epoch_end=Results(args, optimizer, scaler, ema).numbered(every=50),
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": args.model, "T": args.time_steps, "num_classes": args.nb_classes, "args": vars(args)},
         tensorboard_dir=args.log_dir,
     )

@@ -95,6 +95,7 @@ def train(
         reduce_output=None,
         on_step=Snapshots(args.output_dir, model, optimizer).after_step(args.checkpoint_interval),
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": args.model, "num_classes": model.num_classes, "args": vars(args)},
         select="mIoU",
     )

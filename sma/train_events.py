@@ -119,6 +119,7 @@ def train(
         reduce_output=mean_over_time,
         on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs, board),
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": recipe.model, "T": args.T, "num_classes": args.num_classes},
         select=None,
         tensorboard_dir=args.log_dir,

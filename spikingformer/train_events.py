@@ -89,6 +89,7 @@ def train(
         on_step=StepLog(optimizer, len(train_loader), args.log_interval),
         on_epoch_end=EventResults(args, folder, boards, optimizer, schedule, epochs),
         resume=args.resume if exact else None,
+        checkpoint_every=args.checkpoint_every,
         epochs_done=epochs_done,
         metadata={"model": args.network, "T": args.T, "num_classes": args.num_classes, "args": vars(args)},
         select=None,

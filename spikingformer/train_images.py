@@ -97,6 +97,7 @@ def train(args: argparse.Namespace, process: Process, model: nn.Module, train_se
         on_step=StepLog(optimizer, len(train_loader), args.log_interval),
         on_epoch_end=ImageResults(args, folder, optimizer, scaler, average),
         resume=args.resume if exact else None,
+        checkpoint_every=args.checkpoint_every,
         epochs_done=epochs_done,
         metadata={"model": args.network, "T": args.T, "num_classes": args.num_classes, "args": vars(args)},
         select=None,

@@ -94,6 +94,8 @@ SAME = {
     "spikingformer/cifar10/test.py": "spikingformer/imagenet/train.py",
     "spikingformer/cifar100/test.py": "spikingformer/imagenet/train.py",
     "sdt_v3/DVS/Hardvs/firing_num_dvs.py": "sdt_v3/DVS/Hardvs/main_finetune.py",
+    "sdt_v3/Detection/test.py": "sdt_v3/Detection/train.py",
+    "sdt_v3/Segmentation/test.py": "sdt_v3/Segmentation/train.py",
 }
 """Scripts whose flags are those of another, or some of them."""
 OTHERS = {

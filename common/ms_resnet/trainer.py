@@ -290,6 +290,7 @@ def train(
             on_step=partial(files.on_step, args.batch_size) if preset.iterations else None,
             on_epoch_end=files.on_epoch_end,
             resume=args.resume,
+            checkpoint_every=args.checkpoint_every,
             metadata={"model": preset.nets[args.net], "T": args.T, "num_classes": num_classes, "args": vars(args)},
             select=None,
         )

@@ -10,6 +10,7 @@
 | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
 | `scaler` | the gradient scaler, for those who save it in files of their own; None: one as `amp` needs |
 | `loss_mean` | an epoch's training loss, which ReduceLROnPlateau sees too, is the mean over "samples" or "batches" |
+| `checkpoint_every` | batches after which a checkpoint is written within an epoch too; SIGUSR1 asks for one at once |
 | `accumulate` | batches per optimizer step; fewer that remain at the end of an epoch make none, as in SDT V3 |
 | `clip_grad` | largest norm of all gradients together |
 | `ema` | `AveragedModel` of the bare network, updated after every optimizer step and evaluated too (`test_ema_*`) |
@@ -36,6 +37,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +62,7 @@ from common.training.record import Recorder, progress_bar
 from common.training.state import TrainingState, set_random_state
 
 Row = dict[str, float]
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Recipe:
     top5: bool
     on_step: Callable[[int, float], None] | None
     loss_mean: Literal["samples", "batches"]
+    checkpoint_every: int | None
 
 
 def fit(
@@ -106,6 +110,7 @@ def fit(
     on_step: Callable[[int, float], None] | None = None,
     on_epoch_end: Callable[[nn.Module, list[Row]], None] | None = None,
     resume: str | Path | bool | None = None,
+    checkpoint_every: int | None = None,
     epochs_done: int = 0,
     metadata: dict[str, object] | None = None,
     select: str | None = "acc1",
@@ -137,6 +142,7 @@ def fit(
         top5,
         on_step,
         loss_mean,
+        checkpoint_every,
     )
     if scaler is None:
         scaler = grad_scaler(amp, process)
@@ -155,7 +161,8 @@ def fit(
     with _signals() as received, Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder:
         while state.epoch < epochs:
             begin = time.monotonic()
-            _train_epoch(network, state, train_loader, recipe, process, received, output_dir)
+            save = partial(state.save, checkpoint, process, facts)
+            _train_epoch(network, state, train_loader, recipe, process, received, output_dir, save)
             if state.step == len(train_loader):  # less when a signal came
                 _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
                 if process.is_main:
@@ -163,8 +170,8 @@ def fit(
                     recorder.write(state.history)
                     if on_epoch_end is not None:
                         on_epoch_end(model, state.history)
-            state.save(checkpoint, process, facts)
-            stop = int(max_over_ranks([received[0] if received else 0], process)[0])
+            save()
+            stop = int(max_over_ranks([_stop(received)], process)[0])
             if stop and state.epoch < epochs:
                 _leave(stop, state, train_loader, checkpoint, process)
     return state.history
@@ -205,8 +212,10 @@ def _train_epoch(
     process: Process,
     received: list[int],
     output_dir: Path,
+    save: Callable[[], None],
 ) -> None:
     """Train on what is left of the current epoch, or up to the end of the step in which a signal came."""
+    wanted = 0
     network.train()
     start_epoch(loader, state.epoch)
     batches = iter(loader)
@@ -225,7 +234,8 @@ def _train_epoch(
             with nullcontext() if synchronised else network.no_sync():
                 loss, correct = _forward(network, state, recipe, inputs, labels, process)
                 finite = bool(loss.isfinite())
-                stop = _agree(finite, received, (inputs, labels), state, process, output_dir)
+                stop, asked = _agree(finite, received, (inputs, labels), state, process, output_dir)
+                wanted = max(wanted, asked)
                 if group[0] == state.step:
                     state.optimizer.zero_grad()
                 state.scaler.scale(loss / len(group)).backward()
@@ -238,8 +248,14 @@ def _train_epoch(
             if recipe.on_step is not None and process.is_main:
                 recipe.on_step(state.epoch * len(loader) + state.step, loss.item())
             _show(bar, state, recipe, len(labels) * process.world_size)
-            if stop and group[-1] == state.step - 1:
+            if group[-1] != state.step - 1:
+                continue
+            if stop:
                 return
+            due = recipe.checkpoint_every and state.step % recipe.checkpoint_every < recipe.accumulate
+            if (due or wanted) and state.step < len(loader):
+                save()
+                wanted = 0
 
 
 def _forward(
@@ -268,16 +284,19 @@ def _agree(
     state: TrainingState,
     process: Process,
     output_dir: Path,
-) -> int:
-    """Tell all processes of a signal or a loss that is not finite; return the signal or 0.
+) -> tuple[int, int]:
+    """Tell all processes of a signal or a loss that is not finite; the signal that ends the run, and SIGUSR1, or 0.
 
     Raises:
         UserError: in every process, if any loss is not finite; the batch of the first such process is then on disk.
     """
     alarm = 0 if finite else process.world_size - process.rank
-    alarm_of_all, stop = max_over_ranks([alarm, received[0] if received else 0], process)
+    asked = signal.SIGUSR1 if signal.SIGUSR1 in received else 0
+    if asked:
+        received.remove(asked)
+    alarm_of_all, stop, asked = max_over_ranks([alarm, _stop(received), asked], process)
     if not alarm_of_all:
-        return int(stop)
+        return int(stop), int(asked)
     path = output_dir / "nonfinite_batch.pt"
     if alarm == alarm_of_all:
         inputs, labels = moved(batch, torch.device("cpu"))
@@ -355,18 +374,23 @@ def _save_best(state: TrainingState, select: str | None, output_dir: Path) -> No
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of being ended by them."""
+    """Collect SIGINT, SIGTERM and SIGUSR1 in a list instead of being ended by them."""
     received: list[int] = []
 
     def remember(number: int, _frame: object) -> None:
         received.append(number)
 
-    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, remember) for number in (*STOPPING, signal.SIGUSR1)}
     try:
         yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _stop(received: list[int]) -> int:
+    """The first signal that ends the run, 0 if none came."""
+    return next((number for number in received if number in STOPPING), 0)
 
 
 def _leave(stop: int, state: TrainingState, loader: DataLoader, checkpoint: Path, process: Process) -> None:

@@ -109,6 +109,7 @@ def test_a_sampler_of_ones_own_decides_what_an_epoch_shows():
     assert batches(range(8), 2, alone, epoch=5, sampler=sampler) == [[5, 5]]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("cores, local, workers", [(64, 8, 8), (64, 65, 1), (2, 1, 2)])
 def test_the_processes_of_one_machine_share_its_cores_among_their_workers(monkeypatch, cores, local, workers):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)

@@ -9,8 +9,10 @@ from torch.utils.data import TensorDataset
 
 from common.errors import UserError
 from common.training import average_of, evaluate_classification, fit, load_checkpoint, load_weights, make_loader, start
+from common.training.state import TrainingState
 from tests.common.training import toy
-from tests.common.training.runs import outcome
+from tests.common.training.runs import TOY, outcome
+from tests.programs import run_program
 
 PROCESS = start("cpu")
 
@@ -63,6 +65,32 @@ def test_a_run_stopped_at_the_last_batch_of_an_epoch_resumes_exactly(tmp_path):
         train(tmp_path / "parts", "--random", "--stop-at", 10)
     train(tmp_path / "parts", "--random", "--resume")
     assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("switches", [["--random"], ["--accumulate", 3]], ids=["random", "accumulated"])
+def test_runs_killed_again_and_again_lose_no_more_than_since_the_last_checkpoint(tmp_path, switches):
+    train(tmp_path / "whole", *switches)
+    switches = ["--output-dir", tmp_path / "parts", *switches, "--checkpoint-every", 3]
+    reached = 0
+    for batch in (5, 9, 8):
+        assert run_program(TOY, *switches, "--kill-at", batch).returncode == -signal.SIGKILL
+        content = load_checkpoint(tmp_path / "parts" / "checkpoint.pt")
+        done = content["epoch"] * 10 + content["step"]
+        assert reached + batch - 1 - done <= 3
+        reached = done
+        switches = [*switches, "--resume"] if "--resume" not in switches else switches
+    assert run_program(TOY, *switches).returncode == 0
+    assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
+
+
+def test_a_signal_asks_for_a_checkpoint_and_the_run_goes_on(tmp_path, monkeypatch):
+    saved = []
+    save = TrainingState.save
+    monkeypatch.setattr(
+        TrainingState, "save", lambda self, *rest: (saved.append((self.epoch, self.step)), save(self, *rest))
+    )
+    train(tmp_path, "--epochs", 2, "--ask-at", 13)
+    assert saved == [(1, 0), (1, 3), (2, 0)]
 
 
 def test_a_stop_waits_for_the_end_of_an_accumulated_step(tmp_path):

@@ -70,6 +70,8 @@ def main(argv=None):
     parser.add_argument("--sync-bn", action="store_true")
     parser.add_argument("--kill-after", type=int, help="SIGKILL before the checkpoint of this epoch is written")
     parser.add_argument("--stop-at", type=int, help="SIGTERM to the last rank while it works on this batch")
+    parser.add_argument("--ask-at", type=int, help="SIGUSR1 to the last rank while it works on this batch")
+    parser.add_argument("--kill-at", type=int, help="SIGKILL while it works on this batch")
     parser.add_argument("--nan-at", type=int, help="spoil this batch of the last rank")
     parser.add_argument("--port", help="where the processes of this run meet")
     parser.set_defaults(epochs=3)
@@ -90,8 +92,9 @@ def main(argv=None):
     def disturb(inputs, labels, epoch):
         batch = next(counter)
         last_rank = process.rank == process.world_size - 1
-        if last_rank and batch == args.stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+        for at, number in ((args.stop_at, "SIGTERM"), (args.ask_at, "SIGUSR1"), (args.kill_at, "SIGKILL")):
+            if last_rank and batch == at:
+                os.kill(os.getpid(), getattr(signal, number))
         return (inputs * float("nan") if last_rank and batch == args.nan_at else inputs), labels
 
     def die(model, history):
@@ -117,6 +120,7 @@ def main(argv=None):
         sync_bn=args.sync_bn,
         on_epoch_end=die,
         resume=args.resume,
+        checkpoint_every=args.checkpoint_every,
         metadata={"model": "toy", "T": T, "num_classes": CLASSES, "args": vars(args)},
     )
 
