@@ -61,6 +61,11 @@ def start(device: str = "auto", local_rank: int = -1) -> Process:
     return Process(rank, world_size, local_rank, chosen, neighbours)
 
 
+def restarts() -> bool:
+    """Whether the launcher starts the processes again when one dies, with the same arguments."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
+
+
 def _device(name: str, local_rank: int | None) -> torch.device:
     """The device called `name`; of several CUDA devices the one of `local_rank` when a launcher gave one."""
     if name == "auto":

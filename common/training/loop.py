@@ -10,6 +10,7 @@
 | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
 | `scaler` | the gradient scaler, for those who save it in files of their own; None: one as `amp` needs |
 | `loss_mean` | an epoch's training loss, which ReduceLROnPlateau sees too, is the mean over "samples" or "batches" |
+| `resume` | a checkpoint, or True for that of `output_dir`; there may be none under `torchrun --max-restarts` |
 | `checkpoint_every` | batches after which a checkpoint is written within an epoch too; SIGUSR1 asks for one at once |
 | `accumulate` | batches per optimizer step; fewer that remain at the end of an epoch make none, as in SDT V3 |
 | `clip_grad` | largest norm of all gradients together |
@@ -55,7 +56,7 @@ from common.errors import UserError
 from common.files import make_folder
 from common.training.checkpoint import save_file
 from common.training.evaluation import as_is, count_correct
-from common.training.launch import Process, max_over_ranks, sum_over_ranks
+from common.training.launch import Process, max_over_ranks, restarts, sum_over_ranks
 from common.training.loaders import EndlessSampler, moved, start_epoch
 from common.training.program import grad_scaler
 from common.training.record import Recorder, progress_bar
@@ -151,6 +152,8 @@ def fit(
     state.totals = [0.0] * (4 if top5 else 3)
     facts = {**(metadata or {}), **_facts(state, train_loader, process)}
     checkpoint = output_dir / "checkpoint.pt"
+    if resume is True and restarts() and not checkpoint.exists():
+        resume = None  # `torchrun --max-restarts` gives the first start the arguments of the others
     if resume:
         state.load(checkpoint if resume is True else Path(resume), process, facts)
     network = _distribute(model, process, sync_bn, find_unused_parameters)

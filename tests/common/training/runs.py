@@ -14,9 +14,10 @@ TOY = str(Path(__file__).with_name("toy.py"))
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def start_with(launcher, *arguments):
-    """Two processes through a launcher module of torch."""
-    command = [sys.executable, "-m", launcher, "--standalone", "--nproc_per_node", "2", TOY, *map(str, arguments)]
+def start_with(module, *arguments, launcher=()):
+    """Two processes through a launcher module of torch, which may have flags of its own."""
+    command = [sys.executable, "-m", module, "--standalone", "--nproc_per_node", "2", *launcher, TOY]
+    command += map(str, arguments)
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 

@@ -97,3 +97,23 @@ def test_a_killed_run_resumes_exactly(tmp_path):
     toy.main(["--output-dir", str(parts), "--random", "--resume"])
     assert killed.returncode == -9
     assert outcome(parts) == outcome(whole)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_all_again_when_one_dies_and_the_run_is_as_if_none_had(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    switches = ["-b", 2, "--random", "--epochs", 3, "--checkpoint-every", 4]
+    start_pair(["--output-dir", whole, *switches])
+    result = start_with(
+        "torch.distributed.run",
+        "--output-dir",
+        parts,
+        *switches,
+        "--resume",
+        "--kill-at",
+        22,
+        launcher=["--max-restarts", "1"],
+    )
+    assert result.returncode == 0, result.stderr
+    assert "exitcode: -9" in result.stderr
+    assert outcome(parts) == outcome(whole)
