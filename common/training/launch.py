@@ -57,7 +57,12 @@ def start(device: str = "auto", local_rank: int = -1) -> Process:
         if chosen.type == "cpu":
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // neighbours))
         backend, bound = ("nccl", chosen) if chosen.type == "cuda" else ("gloo", None)
-        dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=PATIENCE, device_id=bound)
+        store, *_ = next(dist.rendezvous("env://", rank, world_size, timeout=PATIENCE))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun's store keeps the addresses of dead ones
+        store = dist.PrefixStore(f"attempt {attempt}", store)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=world_size, timeout=PATIENCE, device_id=bound
+        )
     return Process(rank, world_size, local_rank, chosen, neighbours)
 
 
