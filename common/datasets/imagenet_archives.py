@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.archives import extract
+from common.archives import extract, open_tar
 from common.conversion.prepare import Prepared
 from common.conversion.stages import UNPACKING
 from common.errors import UserError
@@ -59,7 +59,7 @@ def convert(options: argparse.Namespace) -> Prepared:
         sort_val(extract(source / VAL, work / "images", suffixes=PICTURES), work / "val", truth.val, source / VAL)
         (work / "val").replace(output / "val")
     shutil.rmtree(work)
-    found = {folder.name: sum(1 for _ in folder.iterdir()) for folder in (output / "train").iterdir()}
+    found = {folder.name: len(list(folder.glob("*.JPEG"))) for folder in (output / "train").iterdir()}
     return Prepared(
         output,
         [
@@ -99,7 +99,7 @@ def unpack_train(archive: Path, folder: Path, synsets: dict[str, int]) -> Path:
         UserError: it is damaged, or has other synsets.
     """
     try:
-        with tarfile.open(archive) as bundle:
+        with open_tar(archive) as bundle:
             for member in bundle:
                 synset = member.name.removesuffix(".tar")
                 if synset not in synsets or not member.isfile():

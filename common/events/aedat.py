@@ -69,7 +69,7 @@ def read_aedat2(source: str | Path | bytes, *, orientation: str, name: str | Non
     x, y, p = (address >> 1) & 127, (address >> 8) & 127, address & 1
     if orientation == "cifar10dvs":
         x, y, p = 127 - y, 127 - x, 1 - p
-    return pack(words["time"], x, y, p)
+    return pack(words["time"], x, y, p, name=name)
 
 
 def encode_aedat2(events: np.ndarray, *, orientation: str) -> bytes:

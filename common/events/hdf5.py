@@ -26,7 +26,7 @@ def read_hdf5(path: str | Path) -> tuple[np.ndarray, int]:
         ) from error
     if addresses.shape != (len(times), 3):
         raise UserError(f"{path}: expected addrs [{len(times)}, 3], found {list(addresses.shape)}; convert it again")
-    return pack(times, *addresses.T), int(label)
+    return pack(times, *addresses.T, name=path), int(label)
 
 
 def write_hdf5(path: str | Path, events: np.ndarray, label: int) -> None:

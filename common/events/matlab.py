@@ -48,13 +48,9 @@ def read_matlab(path: str | Path) -> np.ndarray:
             f"{path}: expected {VARIABLE!r} to be [events, {_COLUMNS}] numbers (t, -, -, x, y, polarity), "
             f"found {list(matrix.shape)} of {matrix.dtype}"
         )
-    columns = matrix[:, [0, 3, 4, 5]]
-    if columns.dtype.kind == "f" and not (np.isfinite(columns) & (columns == np.trunc(columns))).all():
-        raise UserError(
-            f"{path}: {VARIABLE!r} holds fractions or NaN; expected whole numbers (t in us, x, y, polarity)"
-        )
-    t, x, y, p = columns.T.astype(np.int64)
-    return pack(t, x, y, p > 0)
+    events = pack(*matrix[:, [0, 3, 4, 5]].T, name=path)
+    events["p"] = matrix[:, 5] > 0
+    return events
 
 
 def write_matlab(path: str | Path, events: np.ndarray) -> None:

@@ -36,7 +36,7 @@ def read_text(source: str | Path | bytes, *, name: str | None = None) -> np.ndar
             f"{name}: expected four whole numbers 't x y p' per line, p 0 or 1; found {columns.shape[1]} per line"
             + (f" and p from {columns[:, 3].min()} to {columns[:, 3].max()}" if columns.shape[1] == 4 else "")
         )
-    return pack(*columns.T)
+    return pack(*columns.T, name=name)
 
 
 def write_text(path: str | Path, events: np.ndarray) -> None:

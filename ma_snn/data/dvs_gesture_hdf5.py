@@ -100,7 +100,8 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
     names = _describe(root, outputs)
     if jobs:
         stages.begin(root, GESTURES, names)
-    cache.run(_write_gestures, jobs, workers, "DVS Gesture")
+    failures = cache.attempt(_write_gestures, jobs, workers, "DVS Gesture")
+    cache.check_failures([message for _, message in failures], len(recordings))
     stages.mark(root, GESTURES, names)
     if not DVS128Gesture.is_published_set(recordings):
         return []
@@ -194,8 +195,13 @@ def write_tiny_gesture(folder: str | Path, *, classes: int = 10, users: int = 29
 
 
 def _convert(options: argparse.Namespace) -> Prepared:
-    archive = options.source / DVS128Gesture.archives
-    source = archive if archive.is_file() else options.source
+    source = options.source
+    if (
+        source.is_dir()
+        and not raw_files(source, (".aedat",))
+        and (found := archives.archives_in(source, DVS128Gesture.archives))
+    ):
+        source = found[0]
     return Prepared(options.output, convert(source, options.output, options.workers))
 
 
