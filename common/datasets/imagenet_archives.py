@@ -8,6 +8,8 @@ import re
 import shutil
 import tarfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,20 +78,25 @@ def read_kit(folder: Path) -> Truth:
     Raises:
         UserError: files are missing or hold something else.
     """
-    from scipy.io import loadmat
-
     try:
         (meta,), (labels,) = (list(folder.rglob(name)) for name in ("meta.mat", GROUND_TRUTH))
-        synsets = loadmat(meta, squeeze_me=True)["synsets"]
+        with ProcessPoolExecutor(1) as pool:  # SciPy can end a process on a damaged file
+            synsets = pool.submit(_synsets, meta).result()
         leaves = synsets[synsets["num_children"].astype(int) == 0]  # the classes; the others are groups of them
         names = dict(zip(leaves["ILSVRC2012_ID"].astype(int).tolist(), leaves["WNID"].tolist(), strict=True))
         counts = dict(zip(leaves["WNID"].tolist(), leaves["num_train_images"].astype(int).tolist(), strict=True))
         val = [names[label] for label in np.loadtxt(labels, dtype=int, ndmin=1).tolist()]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, BrokenProcessPool) as error:
         raise UserError(f"{folder}: not the development kit of ILSVRC 2012 ({error!r}); fetch {KIT} again") from error
     if strange := [name for name in counts if not SYNSET.fullmatch(str(name))]:
         raise UserError(f"{folder}: {strange[0]!r} is no synset such as n01440764; fetch {KIT} again")
     return Truth(counts, val)
+
+
+def _synsets(meta: Path) -> np.ndarray:
+    from scipy.io import loadmat
+
+    return loadmat(meta, squeeze_me=True)["synsets"]
 
 
 def unpack_train(archive: Path, folder: Path, synsets: dict[str, int]) -> Path:

@@ -37,7 +37,12 @@ def save_file(path: str | Path, content: object) -> None:
         UserError: the folder cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(content, stream)
+        try:
+            torch.save(content, stream)
+        except RuntimeError as error:  # torch's writer on a disk that is full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def save_checkpoint(

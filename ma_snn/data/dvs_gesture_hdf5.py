@@ -19,7 +19,7 @@ from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.aedat import read_aedat3
-from common.events.hdf5 import read_hdf5, write_hdf5
+from common.events.hdf5 import plain_data, read_hdf5, write_hdf5
 from common.events.slicing import cut_by_labels, read_labels
 from common.files import atomic_path
 from common.tiny.events import write_tiny
@@ -221,8 +221,8 @@ def _hdf5_label(path: Path) -> str:
 
     try:
         with h5py.File(path, "r") as content:
-            return str(int(content["labels"][()]))
-    except (OSError, KeyError):
+            return str(int(plain_data(content, "labels")))
+    except Exception:
         return "unreadable"  # reading the file says why
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
@@ -5,10 +7,12 @@ from scipy.io import savemat
 
 from common.conversion.cache import load_events
 from common.errors import UserError
+from common.events.aedat import read_aedat2, read_aedat3
 from common.events.atis import encode_atis, read_atis
 from common.events.event import EVENT, in_order, pack
 from common.events.hdf5 import read_hdf5
 from common.events.matlab import read_matlab
+from common.events.slicing import read_labels
 from common.events.text import read_text
 
 GOOD = {"t": [10, 20], "x": [1, 2], "y": [3, 4], "p": [0, 1]}
@@ -72,3 +76,29 @@ def test_overflow_marks_of_the_atis_clock_are_no_pixels(backend, monkeypatch):
     assert read_atis(bytes(content) + encode_atis(np.array([(5, 3, 3, 1)], EVENT))).tolist() == [
         (8000, 1, 1, 1), (10 + 8192, 2, 2, 0), (5 + 2 * 8192, 3, 3, 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"class,startTime_usec,endTime_usec\n1,1,99999999999999999999\n", "line 2: expected a class from 1 to 11"),
+        ("class,startTime_usec,endTime_usec\n1,1,٣\n".encode(), "line 2: expected a class"),
+        (b'class,startTime_usec,endTime_usec\n"' + b"1" * 200_000, "cannot be read as a table|expected a class"),
+    ],
+)
+def test_labels_that_are_no_numbers_are_named(content, problem):
+    with pytest.raises(UserError, match=rf"^a\.csv: ({problem})"):
+        read_labels(content, name="a.csv")
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_passed_over():
+    assert read_text(b"\xef\xbb\xbf10 1 1 0\r\n20 1 1 1\r\n")["t"].tolist() == [10, 20]
+    assert read_labels(b"\xef\xbb\xbfclass,startTime_usec,endTime_usec\r\n1,2,3\r\n").tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("read", [partial(read_aedat2, orientation="raw"), read_aedat3])
+def test_another_release_and_an_empty_file_are_named(read):
+    with pytest.raises(UserError, match=r"is AEDAT 4, .* export this one from DV"):
+        read(b"#!AER-DAT4.0\r\n", name="a.aedat")
+    with pytest.raises(UserError, match=r"a\.aedat: is an empty file"):
+        read(b"", name="a.aedat")

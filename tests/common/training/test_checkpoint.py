@@ -3,6 +3,7 @@ import collections
 import datetime
 import os
 import pathlib
+import resource
 import zipfile
 
 import numpy as np
@@ -259,6 +260,25 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, kept, legacy):
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(UserError, match=r"checkpoint\.pt (cannot be read|is cut short).*fetch it again"):
         load_checkpoint(path)
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_checkpoint(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", {"epoch": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*c\.pt: File too large"):
+            save_checkpoint(tmp_path / "c.pt", {"epoch": 2, "model": torch.rand(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_checkpoint(tmp_path / "c.pt")["epoch"] == 1
+
+
+@pytest.mark.parametrize("change", [{"version": None}, {"version": "1"}, {"metadata": 3}, {"version": -1.5}])
+def test_a_checkpoint_of_other_facts_is_refused(tmp_path, change):
+    save_checkpoint(tmp_path / "c.pt", change)
+    with pytest.raises(UserError, match="no whole checkpoint: its version or metadata"):
+        load_checkpoint(tmp_path / "c.pt")
 
 
 def test_a_turned_bit_is_found_by_the_checksum(tmp_path, trained):
