@@ -62,6 +62,8 @@ def extract(
     if destination.is_dir():
         return destination
     make_folder(destination.parent)
+    if not archive.is_file():
+        raise UserError(f"{archive}: there is no such archive; look whether its folder is still there")
     temporary = destination.with_name(f".{destination.name}.{uuid.uuid4().hex[:8]}")
     try:
         make_folder(temporary)

@@ -71,8 +71,8 @@ def prepare(
     inputs = _inputs(cls, source)
     with locked(output):
         known = cache.facts(output)
-        failed = known.get("failed", [])
-        origin = {"dataset": cls.name, "source": _fingerprint(inputs, source, failed)}
+        failed, sizes = known.get("failed", []), _sizes(inputs, source)
+        origin = {"dataset": cls.name, "source": _fingerprint(sizes, failed)}
         if known.get("source", origin["source"]) != origin["source"]:
             raise UserError(f"{output}: was converted from other files than {source}; delete it or choose another one")
         stages.remove_leftovers(output)
@@ -84,7 +84,7 @@ def prepare(
             cache.write_facts(output, origin | {"failed": failed})
             failures = _make_events(cls, recordings, output, workers)
             failed = [path.relative_to(folder).as_posix() for path in failures]
-            origin["source"] = _fingerprint(inputs, source, failed)
+            origin["source"] = _fingerprint(sizes, failed)
             known = origin | _events_facts(cls, recordings, outputs, output, problems, workers) | {"failed": failed}
             if failures:  # no split yet: it would lack them
                 cache.write_facts(output, origin | {"failed": failed})
@@ -112,11 +112,18 @@ def _inputs(cls: type[Published], source: Path) -> list[Path]:
     return found
 
 
-def _fingerprint(inputs: Iterable[Path], source: Path, failed: Iterable[str]) -> str:
+def _sizes(inputs: Iterable[Path], source: Path) -> dict[str, int]:
+    """{name below `source`: bytes}."""
+    base = source if source.is_dir() else source.parent
+    try:
+        return {path.relative_to(base).as_posix(): path.stat().st_size for path in inputs}
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; look whether {source} is still there") from error
+
+
+def _fingerprint(sizes: dict[str, int], failed: Iterable[str]) -> str:
     """A hash of names and sizes; files that failed may be fetched again or removed, so that they do not count."""
-    base, failed = source if source.is_dir() else source.parent, set(failed)
-    names = {path.relative_to(base).as_posix(): path for path in inputs}
-    listing = [(name, path.stat().st_size) for name, path in names.items() if name not in failed]
+    listing = [(name, size) for name, size in sizes.items() if name not in set(failed)]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.files import atomic_path
+from common.pickled import ALLOWED
 from common.training.contents import kind_of
-from common.training.pickled import ALLOWED
 from common.weights import check_is_file, locate
 
 FORMAT = "spiking-papers checkpoint"

@@ -122,6 +122,7 @@ def _device(name: str, local_rank: int | None) -> torch.device:
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print what a user can mend as the one line `error: ...` on stderr and exit with status 2."""
+    threading.excepthook = _thread_ended
     try:
         main()
     except Exception as error:
@@ -135,6 +136,14 @@ def run(main: Callable[[], None]) -> None:
             # interpreter's shutdown, where they abort the process.
             gc.collect()
             dist.destroy_process_group()
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """A thread that writes, TensorBoard's, has failed: the main one will say more if it matters."""
+    if isinstance(args.exc_value, OSError) and (message := _mendable(args.exc_value)) is not None:
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        threading.__excepthook__(args)
 
 
 def _mendable(error: Exception) -> str | None:

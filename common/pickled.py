@@ -1,4 +1,4 @@
-"""What pickles of weights may hold beside tensors: plain data, made by this module in place of NumPy.
+"""What pickles may hold beside tensors: plain data, made by this module in place of NumPy.
 
 NumPy's `dtype` and `ndarray` believe what a pickle says of their memory, so that they can be made to read any address.
 """
@@ -16,7 +16,7 @@ class NumberType:
 
     def __init__(self, name: str, align: object = False, copy: object = False):
         kind = np.dtype(str(name))
-        if kind.kind not in "biufcUSmM" or kind.itemsize > 1 << 20:
+        if kind.kind not in "biufcUSmMO" or kind.itemsize > 1 << 20:
             raise ValueError(f"a NumPy type of {kind} is no plain data")
         self.dtype = kind
 
@@ -31,22 +31,28 @@ class Array(np.ndarray):
     def __setstate__(self, state: tuple) -> None:
         _, shape, kind, by_columns, content = state
         count = int(np.prod(shape, dtype=object)) if shape else 1
-        if not isinstance(kind, NumberType) or len(_bytes(content)) != count * kind.dtype.itemsize:
+        objects = isinstance(kind, NumberType) and kind.dtype.kind == "O" and isinstance(content, list)
+        wanted = count if objects else count * kind.dtype.itemsize if isinstance(kind, NumberType) else -1
+        if len(content if objects else _bytes(content)) != wanted:
             raise ValueError("a NumPy array whose content is not of its shape and type")
-        super().__setstate__((1, tuple(shape), kind.dtype, bool(by_columns), _bytes(content)))
+        super().__setstate__((1, tuple(shape), kind.dtype, bool(by_columns), content))
 
 
 def _bytes(content: object) -> bytes:
     if not isinstance(content, bytes):
-        raise ValueError("a NumPy array without bytes")
+        raise ValueError("NumPy numbers without bytes")
     return content
 
 
-def _array(*_: object) -> Array:
+def array(*_: object) -> Array:
+    """Stands for NumPy's `_reconstruct`: `__setstate__` fills what it returns."""
     return np.empty(0, np.int8).view(Array)
 
 
-def _scalar(kind: NumberType, content: bytes) -> np.generic:
+def scalar(kind: NumberType, content: bytes) -> np.generic:
+    """Stands for NumPy's `scalar`."""
+    if kind.dtype.kind == "O":
+        raise ValueError("a NumPy scalar that is no number")
     return np.frombuffer(_bytes(content), kind.dtype, 1)[0]
 
 
@@ -72,8 +78,8 @@ ALLOWED = [
     datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone,
     (NumberType, "numpy.dtype"),
     (_nothing, "numpy.ndarray"),  # the type that `_reconstruct` is told
-    *((_array, f"{module}._reconstruct") for module in _NUMPY),
-    *((_scalar, f"{module}.scalar") for module in _NUMPY),
+    *((array, f"{module}._reconstruct") for module in _NUMPY),
+    *((scalar, f"{module}.scalar") for module in _NUMPY),
     (_dict, "collections.defaultdict"),
     *((kind, f"{module}.{kind.__name__}") for module in ("builtins", "__builtin__") for kind in
       (list, dict, int, float)),
