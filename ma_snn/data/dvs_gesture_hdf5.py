@@ -173,11 +173,14 @@ def _describe(root: Path, outputs: dict[str, dict[Path, dict[int, Path]]]) -> li
 def _write_gestures(job: tuple[Path, dict[int, Path]]) -> None:
     path, rows = job
     cut = gestures(read_aedat3(path), read_labels(label_file(path)))
+    empty = [row + 1 for row in rows if not len(cut[row][1])]
     for row, output in rows.items():
         label, events = cut[row]
-        if not len(events):
-            raise UserError(f"{label_file(path)}: row {row + 1}: no events between its start and its end in {path}")
-        write_hdf5(output, events, label)
+        if len(events):
+            write_hdf5(output, events, label)
+    if empty:
+        where = f"row {', '.join(map(str, empty))}"
+        raise UserError(f"{label_file(path)}: {where}: no events between its start and its end in {path}")
 
 
 def write_tiny_gesture(folder: str | Path, *, classes: int = 10, users: int = 29, seed: int = 0) -> Path:

@@ -69,7 +69,7 @@ def _check_events(found: np.ndarray) -> str:
         if frames_by_number(found, 3, 128, 128).sum() != len(found):
             return "!count: frames do not hold all events"
     except UserError:
-        return "read, outside the sensor"
+        return "outside the sensor"
     return "read"
 
 
