@@ -280,3 +280,17 @@ def test_source_and_output_may_be_the_same_folder(tmp_path):
     write_bins(tmp_path, *(f"a/{number}.bin" for number in range(10)))
     prepare(NCaltech101, tmp_path, tmp_path, 2, workers=1)
     assert prepare(NCaltech101, tmp_path, tmp_path, 3, workers=1).root == tmp_path
+
+
+def test_lists_of_windows_are_read_and_missing_recordings_named_or_skipped(sources, tmp_path):
+    extract(sources["dvs128"] / "DvsGesture.tar.gz", tmp_path / "raw", suffixes=("",))
+    (listing,) = (tmp_path / "raw").rglob("trials_to_train.txt")
+    names = listing.read_text().split()
+    listing.write_bytes("\r\n".join(names).encode("utf-8-sig"))
+    for name in names[:2]:
+        (listing.parent / name).unlink()
+    with pytest.raises(UserError, match=f"2 of {len(names)} recordings are not in .*{names[0]}, {names[1]}; .*--skip-"):
+        prepare(DVS128Gesture, tmp_path / "raw", tmp_path / "out", 2, workers=1)
+    prepare(DVS128Gesture, tmp_path / "raw", tmp_path / "out", 2, workers=1, skip_missing=True)
+    found = {path.name.rpartition("_")[0] for path in (tmp_path / "out" / "events_np" / "train").rglob("*.npz")}
+    assert found == {name.removesuffix(".aedat") for name in names[2:]}
