@@ -7,7 +7,12 @@ READY := $(VENV)/.ready
 # Waiting threads sleep instead of spinning: twice as fast where other programs use the cores too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-slow smoke bench lint
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+# Python keeps memory to its end, and the sanitizer has to be loaded before it.
+SANITIZER_SETTINGS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+  ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2
+
+.PHONY: demo test test-slow smoke bench lint attack sanitize
 
 demo: $(READY)  ## train and evaluate SMA-VGG8 on the built-in tiny CIFAR10-DVS
 	$(BIN)/python sma/vgg8_cifar10dvs_SMA.py --tiny
@@ -20,6 +25,18 @@ test-slow: $(READY)  ## the tests that train for minutes
 
 smoke: $(READY)  ## every entry script on its tiny data
 	$(BIN)/python ci/smoke.py
+
+attack: $(READY)  ## damaged files, killed processes, full disks; writes docs/reliability.md
+	$(BIN)/python -m tests.attack
+
+SANITIZED := build/sanitized
+sanitize: $(READY)  ## kernel and event tests with C++ under the address and undefined-behaviour sanitizers
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	cp -r common tests pyproject.toml setup.py $(SANITIZED)/
+	find $(SANITIZED) -name '*.so' -delete
+	cd $(SANITIZED) && CFLAGS="$(SANITIZERS)" $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd $(SANITIZED) && PYTHONPATH=. $(SANITIZER_SETTINGS) $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider \
+	  tests/common/kernels tests/common/events
 
 bench: $(READY)  ## ours and every installed peer, side by side; on an idle machine
 	$(BIN)/python tools/benchmark.py --json docs/performance.json --chart docs/performance.png --markdown docs/performance.md

@@ -3,13 +3,22 @@
 import errno
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import OutputError
 
-_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+)
 
 
 @contextmanager
@@ -19,7 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, because writers such as `numpy.savez` choose the format by it.
 
     Raises:
-        UserError: the folder of `path` cannot be written, or the disk is full.
+        OutputError: the folder of `path` cannot be written, or the disk is full.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -28,9 +37,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if error.errno not in UNWRITABLE:
             raise
-        raise UserError(f"cannot write {path}: {error.strerror}; choose a folder that is yours and has room") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; choose a folder that is yours and has room"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,14 +50,24 @@ def make_folder(path: str | Path) -> Path:
     """Create `path` with its parents and return it.
 
     Raises:
-        UserError: the folder cannot be made or is not a folder.
+        OutputError: the folder cannot be made or is not a folder.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot create the folder {path}: {error.strerror}; choose one you may write to") from error
+        raise OutputError(f"cannot create the folder {path}: {error.strerror}; choose one you may write to") from error
     return path
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is no data: hidden, or left behind by macOS or Windows."""
+    return name.startswith(".") or name == "__MACOSX" or name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def without_litter(paths: Iterable[Path], folder: Path) -> list[Path]:
+    """Those of `paths`, sorted, on whose way from `folder` there is no litter."""
+    return sorted(path for path in paths if not any(map(is_litter, path.relative_to(folder).parts)))
 
 
 def sha256(path: str | Path) -> str:

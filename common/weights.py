@@ -17,6 +17,17 @@ def weights_file(name: str) -> Path:
     return store_folder() / f"{name}.safetensors"
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse a folder.
+
+    Raises:
+        UserError: `path` is one.
+    """
+    if path.is_dir():
+        what = "a checkpoint that was unpacked" if any(path.rglob("data.pkl")) else "not a file of weights"
+        raise UserError(f"{path} is a folder, {what}; fetch the file and do not unpack it, or give the file in it")
+
+
 def locate(name_or_path: str | Path) -> Path:
     """The file that `--weights` means: an existing file is itself, anything else a name in the store.
 
@@ -26,6 +37,7 @@ def locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
+    check_is_file(path)
     if len(path.parts) != 1:
         raise UserError(
             f"there is no file {path}; check the path, or give a name that `python tools/fetch_weights.py list` shows"

@@ -12,15 +12,18 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from common.conversion import stages
+from common.conversion.cache import shortened
 from common.conversion.split import FILE, FIRST_FILE, first_split, load_split, read_split, save_split
 from common.conversion.view import View
 from common.datasets.card import DataSet
 from common.errors import UserError
 from common.events.frames import SPLITS
+from common.locks import locked
 from common.training import run
 from tools import data_checks as checks
 from tools import data_preview
@@ -84,6 +87,7 @@ def _prepare_parser(parser: argparse.ArgumentParser) -> None:
     option("--output", type=Path, help="folder of the prepared data set")
     option("--workers", type=int, help="processes (default: one per core)")
     option("--strict", action="store_true", help="fail when the published data set is incomplete")
+    option("--skip-missing", action="store_true", help="go on without recordings that a published list names (dvs128)")
     frames = parser.add_argument_group("for data sets of frames")
     frames.add_argument("-T", type=int, help="frames per recording")
     frames.add_argument("--split-by", choices=SPLITS, help="equal events (default) or equal time per frame")
@@ -95,8 +99,13 @@ def prepare(options: argparse.Namespace) -> None:
     data_set = data_sets()[options.dataset]
     converts = data_set.converts(options.source)
     _check_flags(options, data_set, converts)
-    if converts:
-        stages.remove_leftovers(options.output)
+    with locked(options.output) if converts else nullcontext():
+        if converts:
+            stages.remove_leftovers(options.output)
+        _prepare(options, data_set, converts)
+
+
+def _prepare(options: argparse.Namespace, data_set: DataSet, converts: bool) -> None:
     prepared = data_set.prepare(options)
     if options.strict and prepared.problems:
         raise UserError("; ".join(prepared.problems))
@@ -127,6 +136,8 @@ def _check_flags(options: argparse.Namespace, data_set: DataSet, converts: bool)
     else:
         given["--output"] = options.output
     useless = [] if data_set.frames else [flag for flag, value in given.items() if value is not None]
+    if options.skip_missing and not getattr(data_set.loader, "listed", False):
+        useless.append("--skip-missing")
     if useless:
         raise UserError(f"prepare {options.dataset} has no use for {', '.join(useless)}; say only: {example}")
     options.split_by = options.split_by or "number"
@@ -176,8 +187,13 @@ def _check_view(
     if twins and data_set.official_twins and published and not differences:
         notes.append(f"{len(twins)} pictures are in both published parts, for example {twins[0]}")
         twins = []
-    empty = sum(not reading.problem and not reading.sha256 for reading in readings)
-    print(f"read {len(some.entries)} of {len(view.entries)} samples" + f", {empty} of them empty" * bool(empty))
+    blank = checks.named(some, [not reading.problem and not reading.sha256 for reading in readings])
+    if blank:
+        notes.append(f"{len(blank)} samples are empty: {shortened(blank)}")
+    backwards = checks.named(some, [reading.backwards for reading in readings])
+    if backwards:
+        notes.append(f"the clock of {len(backwards)} recordings steps back: {shortened(backwards)}")
+    print(f"read {len(some.entries)} of {len(view.entries)} samples" + f", {len(blank)} of them empty" * bool(blank))
     for note in notes:
         print(f"note: {note}")
     problems = [*checks.marker_problems(root, view), *checks.reading_problems(some, readings)]

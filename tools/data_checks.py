@@ -16,6 +16,7 @@ from common.conversion import cache, stages
 from common.conversion.split import FILE, FIRST_FILE, Split, compare, read_split
 from common.conversion.view import Entry, View
 from common.errors import UserError
+from common.events.event import EVENT, first_step_back
 
 
 class Reading(NamedTuple):
@@ -26,6 +27,8 @@ class Reading(NamedTuple):
     """Type and shape."""
     sha256: str = ""
     """Of type, shape and values; "" if the sample is empty."""
+    backwards: bool = False
+    """Whether its clock steps back."""
 
 
 Counts = dict[str, dict[str, int]]
@@ -98,7 +101,13 @@ def _inspect(read: Callable[[Entry], np.ndarray], entry: Entry) -> Reading:
         return Reading(form=form)
     digest = hashlib.sha256(f"{sample.dtype} {sample.shape}".encode())
     digest.update(np.ascontiguousarray(sample).tobytes())
-    return Reading(form=form, sha256=digest.hexdigest())
+    backwards = sample.dtype == EVENT and first_step_back(sample) is not None
+    return Reading(form=form, sha256=digest.hexdigest(), backwards=backwards)
+
+
+def named(view: View, chosen: Sequence[bool]) -> list[str]:
+    """The names of those samples that are `chosen`."""
+    return [view.name(entry) for entry, yes in zip(view.entries, chosen, strict=True) if yes]
 
 
 def reading_problems(view: View, readings: Sequence[Reading]) -> list[str]:

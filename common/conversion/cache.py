@@ -12,8 +12,7 @@ import json
 import multiprocessing
 import os
 import threading
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -24,13 +23,17 @@ import numpy as np
 from tqdm import tqdm
 
 from common.conversion import stages
-from common.errors import UserError
+from common.errors import OutputError, UserError
 from common.events.event import pack
 from common.events.frames import SPLITS, downsample
-from common.files import atomic_path
+from common.files import atomic_path, without_litter
 
 EVENTS = "events_np"
 FACTS = "dataset.json"
+SHOWN = 5
+"""Recordings that a message names of those that it is about."""
+_FEW_EVENTS = 2048
+"""Bytes of a file of hardly any events."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -51,12 +54,13 @@ def frames_folder(T: int, split_by: str, factor: int) -> str:
 
 def recordings_below(folder: Path) -> list[Path]:
     """All `.npz` files below `folder`, relative to it, in sorted order; names with a leading dot are unfinished."""
-    return sorted(path.relative_to(folder) for path in folder.rglob("*.npz") if not path.name.startswith("."))
+    return [path.relative_to(folder) for path in without_litter(folder.rglob("*.npz"), folder)]
 
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders in `folder` that hold recordings, in lexicographic order: their position is the label."""
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.glob("[!.]*.npz")))
+    paths = without_litter(folder.iterdir(), folder)
+    return [path.name for path in paths if path.is_dir() and any(path.glob("[!.]*.npz"))]
 
 
 def save_events(path: Path, events: np.ndarray) -> None:
@@ -72,7 +76,7 @@ def load_events(path: Path) -> np.ndarray:
         UserError: damaged, or not such a file.
     """
     t, x, y, p = _load_npz(path, "t", "x", "y", "p")
-    return pack(t, x, y, p)
+    return pack(t, x, y, p, name=path)
 
 
 def save_frames(path: Path, frames: np.ndarray) -> None:
@@ -88,8 +92,11 @@ def load_frames(path: Path) -> np.ndarray:
         UserError: damaged, or not such a file.
     """
     (frames,) = _load_npz(path, "frames")
-    if frames.ndim != 4 or frames.shape[1] != 2:
-        raise UserError(f"{path}: expected frames [T, 2, H, W], found the shape {list(frames.shape)}")
+    if frames.ndim != 4 or frames.shape[1] != 2 or not frames.size or frames.dtype.kind not in "biuf":
+        found = f"{list(frames.shape)} of {frames.dtype}"
+        raise UserError(f"{path}: expected counts [T, 2, H, W], found {found}; delete it and convert it again")
+    if frames.dtype.kind == "f" and not np.isfinite(frames).all():
+        raise UserError(f"{path}: holds counts that are not finite; delete it and convert it again")
     return frames.astype(np.float32)
 
 
@@ -103,8 +110,12 @@ def facts(root: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        known = json.loads(path.read_text())
+        height, width = known.get("sensor_size", (1, 1))
+        if not all(isinstance(side, int) and 0 < side < 1 << 15 for side in (height, width)):
+            raise ValueError(f"sensor_size {height} x {width}")
+        return {"failed": list(map(str, known.get("failed", []))), **known}
+    except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and convert the data again") from error
 
 
@@ -138,11 +149,10 @@ def make_frames(
         UserError: a damaged recording, events outside the sensor, or a folder that cannot be written.
     """
     folder = root / frames_folder(T, split_by, factor)
-    made = _names(folder)
-    if stages.is_complete(root, folder.name, made):
-        return folder
-    wanted = _names(root / EVENTS)
+    made, wanted = _names(folder), _names(root / EVENTS)
     todo = sorted(set(wanted) - set(made))
+    if not todo and stages.is_complete(root, folder.name, made):
+        return folder
     if todo:
         stages.begin(root, folder.name, wanted)
     job = partial(_write_frames, root / EVENTS, folder, T, split_by, factor, sensor_size)
@@ -171,6 +181,53 @@ def run(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int | N
             pool.shutdown(cancel_futures=True)
 
 
+def attempt(
+    function: Callable[[Job], None], jobs: Iterable[Job], workers: int | None, title: str
+) -> list[tuple[Job, str]]:
+    """`run` where a job that fails does not stop the others; returns those that failed and why.
+
+    Raises:
+        OutputError: nothing can be written, so that no other job would do better.
+    """
+    jobs = list(jobs)
+    messages = run(partial(_failure, function), jobs, workers, title)
+    return [(job, message) for job, message in zip(jobs, messages, strict=True) if message]
+
+
+def _failure(function: Callable[[Job], None], job: Job) -> str:
+    try:
+        function(job)
+    except OutputError:
+        raise
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def check_failures(messages: list[str], total: int) -> None:
+    """Name the recordings that failed, if any, after all others are done.
+
+    Raises:
+        UserError: there are some.
+    """
+    if messages:
+        raise UserError(
+            f"{len(messages)} of {total} recordings could not be converted, the others are done: "
+            f"{shortened(messages, '; ')}. Fetch them again, or remove them, and run the same command"
+        )
+
+
+def shortened(names: Sequence[str], comma: str = ", ") -> str:
+    """The first few of `names`."""
+    return comma.join(names[:SHOWN]) + f"{comma}..." * (len(names) > SHOWN)
+
+
+def empty_among(events: Path, names: Iterable[str]) -> list[str]:
+    """Those of the recordings `names` below `events` that hold no event."""
+    small = (name for name in names if (events / name).stat().st_size < _FEW_EVENTS)
+    return [name for name in small if not len(load_events(events / name))]
+
+
 def _end_with_parent() -> None:
     """End this worker when its parent is killed; otherwise it would wait for work for ever."""
 
@@ -197,7 +254,8 @@ def _load_npz(path: Path, *keys: str) -> list[np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as bundle:
             return [bundle[key] for key in keys]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what damaged files raise has no common base
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path}: expected an npz file with {', '.join(keys)} ({error}); delete it and convert it again"
+            f"{path}: expected an npz file with {', '.join(keys)} ({reason}); delete it and convert it again"
         ) from error

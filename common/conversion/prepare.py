@@ -16,6 +16,7 @@ from common import archives
 from common.conversion import cache, stages
 from common.conversion.published import Published, Recording, raw_files
 from common.errors import UserError
+from common.locks import locked
 
 
 class Prepared(NamedTuple):
@@ -35,6 +36,7 @@ def prepare(
     downsample: int = 1,
     workers: int | None = None,
     strict: bool = False,
+    skip_missing: bool = False,
 ) -> Prepared:
     """Convert a data set, so that `cls(prepared.root, train, T, split_by)` can load it.
 
@@ -51,12 +53,14 @@ def prepare(
         downsample: shrink the sensor this many times.
         workers: number of processes; by default one per core.
         strict: raise when the published data set is incomplete instead of reporting it.
+        skip_missing: go on without recordings that a published list names and that are not there.
 
     Returns:
         the folder to load from, and what is missing from the published data set.
 
     Raises:
-        UserError: unusable source, or an output folder that holds something else.
+        UserError: unusable source, an output folder that holds something else or is written by another process; or,
+            when all others are converted, recordings that cannot be read.
     """
     source, output, frames = Path(source), Path(output), cache.frames_folder(T, split_by, downsample)
     make_frames = partial(cls, train=True, T=T, split_by=split_by, downsample=downsample, workers=workers)
@@ -65,18 +69,33 @@ def prepare(
         make_frames(source)
         return Prepared(source, [])
     inputs = _inputs(cls, source)
-    origin = {"dataset": cls.name, "source": _fingerprint(inputs, source)}
-    known = cache.facts(output)
-    if known.get("source", origin["source"]) != origin["source"]:
-        raise UserError(f"{output}: was converted from other files than {source}; delete it or choose another one")
-    stages.remove_leftovers(output)
-    if not _events_complete(known, output, frames):
-        folder = source if inputs[0].name.endswith(cls.suffixes) else _unpack(cls, inputs, output)
-        known = _make_events(cls, folder, output, origin, workers, strict)
-    if strict and known["problems"]:
-        raise UserError("; ".join(known["problems"]))
-    shutil.rmtree(output / stages.UNPACKING, ignore_errors=True)
-    make_frames(output)
+    with locked(output):
+        known = cache.facts(output)
+        failed, sizes = known.get("failed", []), _sizes(inputs, source)
+        origin = {"dataset": cls.name, "source": _fingerprint(sizes, failed)}
+        if known.get("source", origin["source"]) != origin["source"]:
+            raise UserError(f"{output}: was converted from other files than {source}; delete it or choose another one")
+        stages.remove_leftovers(output)
+        if not _events_complete(known, output, frames):
+            folder = source if inputs[0].name.endswith(cls.suffixes) else _unpack(cls, inputs, output)
+            recordings = cls.recordings(folder, skip_missing)
+            outputs = _outputs(cls, recordings, source)
+            problems = _published_problems(cls, recordings, outputs, strict)
+            cache.write_facts(output, origin | {"failed": failed})
+            failures = _make_events(cls, recordings, output, workers)
+            failed = [path.relative_to(folder).as_posix() for path in failures]
+            origin["source"] = _fingerprint(sizes, failed)
+            known = origin | _events_facts(cls, recordings, outputs, output, problems, workers) | {"failed": failed}
+            if failures:  # no split yet: it would lack them
+                cache.write_facts(output, origin | {"failed": failed})
+                cache.make_frames(output, T, split_by, downsample, tuple(known["sensor_size"]), workers)
+                cache.check_failures(list(failures.values()), len(recordings))
+            stages.mark(output, cache.EVENTS, outputs)
+            cache.write_facts(output, known)
+        if strict and known["problems"]:
+            raise UserError("; ".join(known["problems"]))
+        shutil.rmtree(output / stages.UNPACKING, ignore_errors=True)
+        make_frames(output)
     return Prepared(output, known["problems"])
 
 
@@ -85,7 +104,7 @@ def _inputs(cls: type[Published], source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     found = raw_files(source, cls.suffixes) if source.is_dir() else []
-    found = found or sorted(source.glob(cls.archives))
+    found = found or archives.archives_in(source, cls.archives)
     if not found:
         raise UserError(
             f"{source}: expected {cls.archives} or folders of *{cls.suffixes[0]} files; fetch them from {cls.url}"
@@ -93,9 +112,18 @@ def _inputs(cls: type[Published], source: Path) -> list[Path]:
     return found
 
 
-def _fingerprint(inputs: Iterable[Path], source: Path) -> str:
+def _sizes(inputs: Iterable[Path], source: Path) -> dict[str, int]:
+    """{name below `source`: bytes}."""
     base = source if source.is_dir() else source.parent
-    listing = [(path.relative_to(base).as_posix(), path.stat().st_size) for path in inputs]
+    try:
+        return {path.relative_to(base).as_posix(): path.stat().st_size for path in inputs}
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; look whether {source} is still there") from error
+
+
+def _fingerprint(sizes: dict[str, int], failed: Iterable[str]) -> str:
+    """A hash of names and sizes; files that failed may be fetched again or removed, so that they do not count."""
+    listing = [(name, size) for name, size in sizes.items() if name not in set(failed)]
     return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
@@ -111,34 +139,52 @@ def _unpack(cls: type[Published], inputs: list[Path], output: Path) -> Path:
     """The folder that archives were unpacked to."""
     unpacked = output / stages.UNPACKING
     for archive in inputs:
-        archives.extract(archive, unpacked / archive.name.partition(".")[0], suffixes=cls.suffixes)
+        archives.extract(archive, unpacked / archive.name.partition(".")[0], suffixes=cls.suffixes, nested=True)
     stages.mark(output, stages.UNPACKED, [archive.name for archive in inputs])
     return unpacked
 
 
-def _make_events(
-    cls: type[Published], folder: Path, output: Path, origin: dict, workers: int | None, strict: bool
-) -> dict:
-    """Fill `events_np` and return the facts that go to `dataset.json`, to `origin`; its classes are written last."""
-    recordings, events = cls.recordings(folder), output / cache.EVENTS
-    outputs = _outputs(cls, recordings, folder)
+def _published_problems(
+    cls: type[Published], recordings: list[Recording], outputs: list[str], strict: bool
+) -> list[str]:
+    """What is missing from the published set, if this is it; with `strict` it must be whole."""
     published = cls.is_published_set(one.path for one in recordings)
     problems = _problems(cls, outputs) if published else []
     if strict and problems:
         raise UserError("; ".join(problems))
-    cache.write_facts(output, origin)
-    todo = [one for one in recordings if not all((events / name).exists() for name in one.outputs)]
-    cache.run(partial(_save_events, cls, events), todo, workers, "events")
-    foreign = cls.sensor_from_data and not published
-    known = origin | {
+    return problems
+
+
+def _make_events(
+    cls: type[Published], recordings: list[Recording], output: Path, workers: int | None
+) -> dict[Path, str]:
+    """Fill `events_np` with what is not there; {raw file: why} of those that cannot be read."""
+    events = output / cache.EVENTS
+    todo = [one for one in recordings if not one.outputs or not all((events / name).exists() for name in one.outputs)]
+    failures = cache.attempt(partial(_save_events, cls, events), todo, workers, "events")
+    return {one.path: message for one, message in failures}
+
+
+def _events_facts(
+    cls: type[Published],
+    recordings: list[Recording],
+    outputs: list[str],
+    output: Path,
+    problems: list[str],
+    workers: int | None,
+) -> dict:
+    """What is known of the events that are there."""
+    events = output / cache.EVENTS
+    there = [name for name in outputs if (events / name).exists()]
+    if empty := cache.empty_among(events, there):
+        problems = [*problems, f"{cls.name}: {len(empty)} samples are empty: {cache.shortened(empty)}"]
+    foreign = cls.sensor_from_data and not cls.is_published_set(one.path for one in recordings)
+    return {
         "classes": sorted({name.split("/")[-2] for name in outputs}),
         "recordings": len(outputs),
-        "sensor_size": _largest_extent(events, outputs, workers) if foreign else list(cls.sensor_size),
+        "sensor_size": _largest_extent(events, there, workers) if foreign and there else list(cls.sensor_size),
         "problems": problems,
     }
-    stages.mark(output, cache.EVENTS, outputs)
-    cache.write_facts(output, known)
-    return known
 
 
 def _outputs(cls: type[Published], recordings: list[Recording], source: Path) -> list[str]:

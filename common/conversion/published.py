@@ -6,6 +6,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from common.files import without_litter
+
 
 class Recording(NamedTuple):
     """A raw file and the samples it becomes, as paths relative to `events_np`."""
@@ -23,6 +25,7 @@ class Published:
         sensor_size: (H, W).
         sensor_from_data: whether recordings of other sets are welcome, whose sensor is as large as their coordinates.
         expected: what `counts` finds in the complete set.
+        listed: whether the published files have lists of the recordings.
     """
 
     name: ClassVar[str]
@@ -35,10 +38,14 @@ class Published:
     sensor_size: tuple[int, int]
     sensor_from_data: ClassVar[bool] = False
     expected: ClassVar[dict[str, int]]
+    listed: ClassVar[bool] = False
 
     @classmethod
-    def recordings(cls, folder: Path) -> list[Recording]:
-        """The raw files of `folder`: `<class>/<file>`, or an official split `{train,test}/<class>/<file>`."""
+    def recordings(cls, folder: Path, skip_missing: bool = False) -> list[Recording]:
+        """The raw files of `folder`: `<class>/<file>`, or an official split `{train,test}/<class>/<file>`.
+
+        With `skip_missing` those are left out that a list names and that are not there.
+        """
         paths = [path for path in raw_files(folder, cls.suffixes) if path.parent != folder]
         official = {path.parent.parent.name.lower() for path in paths} == {"train", "test"}
         found = []
@@ -68,5 +75,5 @@ class Published:
 
 def raw_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """Files up to three folders below `folder` whose names end in `suffixes`, sorted; hidden ones are passed over."""
-    levels = ("[!.]*/" * depth + "[!.]*" for depth in range(4))
-    return sorted(path for level in levels for path in folder.glob(level) if path.name.endswith(suffixes))
+    found = (path for depth in range(4) for path in folder.glob("*/" * depth + "*") if path.name.endswith(suffixes))
+    return [path for path in without_litter(found, folder) if path.is_file()]

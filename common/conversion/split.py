@@ -122,11 +122,14 @@ def read_split(path: Path) -> Manifest:
         UserError: damaged, or changed by hand.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8-sig"))
         split, expected = content["classes"], content["sha256"]
         seed = None if "rule" in content else content["seed"]
         rule = content["rule"] if seed is None else f"seed {seed}, {content['train_fraction']:.0%} of each class train"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        lists = [parts[part] for parts in split.values() for part in ("train", "test")]
+        if not all(isinstance(name, str) for names in lists for name in names):
+            raise TypeError("names that are no text")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a split manifest ({error}); delete it for a new split") from error
     if _hash(split) != expected:
         raise UserError(f"{path}: the lists do not match their sha256; restore the file, or delete it for a new split")

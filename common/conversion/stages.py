@@ -72,7 +72,7 @@ def marked(root: Path, stage: str) -> Listing | None:
         return None
     try:
         return Listing(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not a done-marker ({error}); delete it and run the conversion again") from error
 
 

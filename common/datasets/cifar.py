@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from common.conversion.view import PARTS, Entry, View
 from common.datasets.card import DataSet
-from common.datasets.imagenet import image_folder, image_view
+from common.datasets.imagenet import image_folder, image_view, load_rgb
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
 
@@ -81,7 +82,7 @@ def cifar(name: str, root: str | Path, train: bool, transform: "v2.Transform", *
     if root.name == cls.base_folder:
         root = root.parent
     if (root / "train").is_dir():
-        return image_folder(root / ("train" if train else "test"), transform)
+        return image_folder(root / ("train" if train else "test"), transform, _load_small)
     try:
         return (cls if published else _unchecked(cls))(root, train, transform)
     except RuntimeError as error:
@@ -89,6 +90,14 @@ def cifar(name: str, root: str | Path, train: bool, transform: "v2.Transform", *
             f"{root / cls.base_folder}: the data set is not there or its checksums are wrong; with a network add "
             f"--download, else fetch {cls.url} elsewhere, unpack it in {root}, and give that folder by --data-path"
         ) from error
+
+
+def _load_small(path: str) -> Image.Image:
+    image = load_rgb(path)
+    if image.size != (SIZE, SIZE):
+        width, height = image.size
+        raise UserError(f"{path}: has {width} x {height} pixels, expected {SIZE} x {SIZE}; resize all images to that")
+    return image
 
 
 def download(name: str, root: str | Path) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from common.conversion import cache
 from common.conversion.published import Published, Recording, raw_files
 from common.datasets.event_frames import EventFrames
 from common.datasets.event_frames_card import event_frames_card
@@ -42,21 +43,29 @@ class DVS128Gesture(EventFrames, Published):
         "left arm clockwise", "left arm counter clockwise", "arm roll", "air drums", "air guitar", "other gestures",
     )  # fmt: skip
     expected: ClassVar = {"train": 1176, "test": 288}
+    listed = True
     split_seed = None
 
     @classmethod
-    def recordings(cls, folder: Path) -> list[Recording]:
-        """The recordings listed in `trials_to_train.txt` and `trials_to_test.txt`, one output per label row."""
+    def recordings(cls, folder: Path, skip_missing: bool = False) -> list[Recording]:
+        """The recordings listed in `trials_to_train.txt` and `trials_to_test.txt`, one output per label row.
+
+        One whose labels cannot be read has no outputs; `read` says why.
+        """
         found = []
         for part in ("train", "test"):
             lists = raw_files(folder, (f"trials_to_{part}.txt",))
             if len(lists) != 1:
                 raise UserError(f"{folder}: expected one trials_to_{part}.txt, found {len(lists)}")
-            for name in lists[0].read_text().split():
-                path = lists[0].parent / name
-                if Path(name).name != name or not path.is_file():
-                    raise UserError(f"{lists[0]}: lists {name!r}, which is not in {lists[0].parent}")
-                found.append(Recording(path, tuple(_outputs(path, part))))
+            names = read_list(lists[0])
+            missing = [name for name in names if Path(name).name != name or not (lists[0].parent / name).is_file()]
+            if missing and not skip_missing:
+                raise UserError(
+                    f"{lists[0]}: {len(missing)} of {len(names)} recordings are not in {lists[0].parent}: "
+                    f"{cache.shortened(missing)}; fetch them, or go on without them by --skip-missing"
+                )
+            paths = [lists[0].parent / name for name in names if name not in missing]
+            found += [Recording(path, _outputs(path, part)) for path in paths]
         return found
 
     @classmethod
@@ -87,12 +96,30 @@ def label_file(path: Path) -> Path:
     return path.with_name(f"{path.stem}_labels.csv")
 
 
-def _outputs(path: Path, part: str) -> Iterator[str]:
+def read_list(path: Path) -> list[str]:
+    """The words of a text file.
+
+    Raises:
+        UserError: it cannot be read as text.
+    """
+    try:
+        return path.read_text("utf-8-sig").split()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error}); fetch it again") from error
+
+
+def _outputs(path: Path, part: str) -> tuple[str, ...]:
     """`<part>/<label>/<recording>_<k>.npz`, k counting the samples of that label in this recording."""
+    try:
+        categories = read_labels(label_file(path))[:, 0].tolist()
+    except UserError:
+        return ()
     seen: Counter[int] = Counter()
-    for category in read_labels(label_file(path))[:, 0].tolist():
-        yield f"{part}/{category - 1}/{path.stem}_{seen[category]}.npz"
+    names = []
+    for category in categories:
+        names.append(f"{part}/{category - 1}/{path.stem}_{seen[category]}.npz")
         seen[category] += 1
+    return tuple(names)
 
 
 CARD = event_frames_card(

@@ -12,10 +12,10 @@ from common.conversion.view import PARTS, Entry, View, read_inside
 from common.datasets.card import DataSet
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
-from common.events.event import EVENT, pack
+from common.events.event import EVENT, in_order, pack
 from common.events.object_arrays import read_object_array
 from common.events.text import read_text
-from common.files import atomic_path
+from common.files import atomic_path, without_litter
 from common.tiny.events import write_tiny_gait
 
 CONVERTED = "npy"
@@ -78,7 +78,8 @@ def convert(source: Path, root: Path | None = None, workers: int | None = None) 
     todo = [(path, root / CONVERTED / name) for name, path in arrays.items() if not (root / CONVERTED / name).exists()]
     if todo:
         stages.begin(root, CONVERTED, map(Path.as_posix, arrays))
-    cache.run(_write_npy, todo, workers, "DVSGait text")
+    failures = cache.attempt(_write_npy, todo, workers, "DVSGait text")
+    cache.check_failures([message for _, message in failures], len(texts))
     if texts:
         stages.mark(root, CONVERTED, map(Path.as_posix, arrays))
 
@@ -113,7 +114,7 @@ def unpack(data: Path, target: Path, folder: Path) -> None:
             raise UserError(f"{data}: recording {number}: expected rows of t, x, y and p = 0 or 1")
         if not path.exists():
             with atomic_path(path) as temporary:
-                np.save(temporary, pack(*events.astype(np.int64).T))
+                np.save(temporary, pack(*events.T, name=f"{data}: recording {number}"))
 
 
 def labelled(folder: Path) -> list[tuple[Path, int]]:
@@ -123,7 +124,7 @@ def labelled(folder: Path) -> list[tuple[Path, int]]:
         UserError: a folder whose name is not a label.
     """
     found = []
-    for path in folder.glob("[!.]*/[!.]*"):
+    for path in without_litter(folder.glob("*/*"), folder):
         label = path.parent.name
         if not label.isdecimal() or int(label) >= DVSGait.num_classes:
             raise UserError(f"{path.parent}: expected a folder named after a label from 0 to {DVSGait.num_classes - 1}")
@@ -132,6 +133,11 @@ def labelled(folder: Path) -> list[tuple[Path, int]]:
 
 
 def load_events(path: Path) -> np.ndarray:
+    """Events [N] of dtype `EVENT` in order of time from an npy file; see `read_array`."""
+    return in_order(read_array(path), path)
+
+
+def read_array(path: Path) -> np.ndarray:
     """Events [N] of dtype `EVENT` from an npy file.
 
     Raises:
@@ -139,10 +145,11 @@ def load_events(path: Path) -> np.ndarray:
     """
     try:
         events = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # what damaged files raise has no common base
         raise UserError(f"{path}: not a readable array ({error}); delete it, it is made again from the text") from error
-    if events.dtype != EVENT:
-        raise UserError(f"{path}: expected events of dtype {EVENT}, found {events.dtype}; delete it")
+    if events.dtype != EVENT or events.ndim != 1:
+        found = f"{events.dtype} {list(events.shape)}"
+        raise UserError(f"{path}: expected events [N] of dtype {EVENT}, found {found}; delete it")
     return events
 
 
@@ -167,7 +174,7 @@ def gait_views(root: Path) -> list[View]:
             f"--source {root} --output {root}"
         )
     entries = [Entry(part, path.parent.name, path) for part in PARTS for path in DVSGait.find(root, part)]
-    return [View(CONVERTED, folder, entries, partial(read_inside, (DVSGait.side, DVSGait.side), load_events))]
+    return [View(CONVERTED, folder, entries, partial(read_inside, (DVSGait.side, DVSGait.side), read_array))]
 
 
 CARD = DataSet.of(

@@ -128,6 +128,10 @@ class EventFrames(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path, label = self.samples[index]
         frames = torch.from_numpy(cache.load_frames(path))
+        if frames.shape != (wanted := (self.T, 2, *self.sensor_size)):
+            raise UserError(
+                f"{path}: expected frames {list(wanted)}, found {list(frames.shape)}; delete it and convert it again"
+            )
         return (frames if self.transform is None else self.transform(frames)), label
 
     @classmethod

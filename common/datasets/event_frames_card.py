@@ -34,6 +34,7 @@ def event_frames_card(cls: type[EventFrames], **facts: object) -> DataSet:
 
 def _convert(cls: type[EventFrames], options: argparse.Namespace) -> Prepared:
     settings = {"downsample": options.downsample, "workers": options.workers, "strict": options.strict}
+    settings["skip_missing"] = options.skip_missing
     return prepare(cls, options.source, options.output, options.T, options.split_by, **settings)
 
 

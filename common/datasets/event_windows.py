@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import UserError
-from common.events.event import EVENT
+from common.events.event import EVENT, in_order
 from common.events.windows import bin_frames, cut_clips, window
 
 
@@ -111,6 +111,7 @@ class EventWindows(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path = self.paths[index]
         events, label = self.read(path)
+        events = in_order(events, path)
         try:
             if self.train:
                 frames = self._bin(window(events, self.start(events), self.duration))

@@ -7,19 +7,20 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from common.conversion.view import Entry, View
 from common.datasets import imagenet_archives
 from common.datasets.card import DataSet
 from common.errors import UserError
+from common.pictures import read_picture
 from common.tiny.images import write_tiny_images
 
 if TYPE_CHECKING:
@@ -83,17 +84,24 @@ def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "Image
     return image_folder(folder, transform)
 
 
-def image_folder(folder: Path, transform: "v2.Transform") -> "ImageFolder":
-    """The images of `folder`/<class>.
+def load_rgb(path: str) -> Image.Image:
+    """The RGB image in a file; see `read_picture`."""
+    return read_picture(path, "RGB")
+
+
+def image_folder(
+    folder: Path, transform: "v2.Transform", loader: Callable[[str], Image.Image] = load_rgb
+) -> "ImageFolder":
+    """The images of `folder`/<class>, each read by `loader`.
 
     Raises:
         UserError: no class folders, or one without images.
     """
-    from torchvision.datasets import ImageFolder
+    from common.datasets.class_folders import ClassFolders  # imports torchvision
 
     try:
-        return ImageFolder(str(folder), transform, loader=load_rgb)
-    except FileNotFoundError as error:
+        return ClassFolders(str(folder), transform, loader)
+    except OSError as error:
         reason = str(error).partition(" Supported extensions")[0].rstrip(".")
         raise UserError(
             f"{folder}: {reason}; expected {folder}/<class>/<image>, with the validation images sorted into class "
@@ -113,19 +121,6 @@ def check_classes(train_set: "ImageFolder", test_set: "ImageFolder") -> None:
             f"{train_set.root} has {len(train_set.classes)} class folders, {test_set.root} has "
             f"{len(test_set.classes)}, and only one has {example}; the two must have the same"
         )
-
-
-def load_rgb(path: str) -> Image.Image:
-    """The RGB image in a file.
-
-    Raises:
-        UserError: the file is damaged or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error}); fetch it again or delete it") from error
 
 
 def imagenet_views(root: Path) -> list[View]:

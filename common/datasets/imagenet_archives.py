@@ -8,12 +8,14 @@ import re
 import shutil
 import tarfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from common.archives import extract
+from common.archives import extract, open_tar
 from common.conversion.prepare import Prepared
 from common.conversion.stages import UNPACKING
 from common.errors import UserError
@@ -59,7 +61,7 @@ def convert(options: argparse.Namespace) -> Prepared:
         sort_val(extract(source / VAL, work / "images", suffixes=PICTURES), work / "val", truth.val, source / VAL)
         (work / "val").replace(output / "val")
     shutil.rmtree(work)
-    found = {folder.name: sum(1 for _ in folder.iterdir()) for folder in (output / "train").iterdir()}
+    found = {folder.name: len(list(folder.glob("*.JPEG"))) for folder in (output / "train").iterdir()}
     return Prepared(
         output,
         [
@@ -76,20 +78,25 @@ def read_kit(folder: Path) -> Truth:
     Raises:
         UserError: files are missing or hold something else.
     """
-    from scipy.io import loadmat
-
     try:
         (meta,), (labels,) = (list(folder.rglob(name)) for name in ("meta.mat", GROUND_TRUTH))
-        synsets = loadmat(meta, squeeze_me=True)["synsets"]
+        with ProcessPoolExecutor(1) as pool:  # SciPy can end a process on a damaged file
+            synsets = pool.submit(_synsets, meta).result()
         leaves = synsets[synsets["num_children"].astype(int) == 0]  # the classes; the others are groups of them
         names = dict(zip(leaves["ILSVRC2012_ID"].astype(int).tolist(), leaves["WNID"].tolist(), strict=True))
         counts = dict(zip(leaves["WNID"].tolist(), leaves["num_train_images"].astype(int).tolist(), strict=True))
         val = [names[label] for label in np.loadtxt(labels, dtype=int, ndmin=1).tolist()]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, BrokenProcessPool) as error:
         raise UserError(f"{folder}: not the development kit of ILSVRC 2012 ({error!r}); fetch {KIT} again") from error
     if strange := [name for name in counts if not SYNSET.fullmatch(str(name))]:
         raise UserError(f"{folder}: {strange[0]!r} is no synset such as n01440764; fetch {KIT} again")
     return Truth(counts, val)
+
+
+def _synsets(meta: Path) -> np.ndarray:
+    from scipy.io import loadmat
+
+    return loadmat(meta, squeeze_me=True)["synsets"]
 
 
 def unpack_train(archive: Path, folder: Path, synsets: dict[str, int]) -> Path:
@@ -99,7 +106,7 @@ def unpack_train(archive: Path, folder: Path, synsets: dict[str, int]) -> Path:
         UserError: it is damaged, or has other synsets.
     """
     try:
-        with tarfile.open(archive) as bundle:
+        with open_tar(archive) as bundle:
             for member in bundle:
                 synset = member.name.removesuffix(".tar")
                 if synset not in synsets or not member.isfile():

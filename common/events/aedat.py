@@ -18,6 +18,7 @@ ORIENTATIONS = ("raw", "cifar10dvs")
 
 _AEDAT2 = b"#!AER-DAT2.0"
 _AEDAT3 = b"#!AER-DAT3."
+_AEDAT4 = b"#!AER-DAT4."
 _END_HEADER = b"#!END-HEADER\r\n"
 _WORD = np.dtype([("address", ">u4"), ("time", ">u4")])
 _POLARITY = np.dtype([("data", "<u4"), ("time", "<u4")])
@@ -69,7 +70,7 @@ def read_aedat2(source: str | Path | bytes, *, orientation: str, name: str | Non
     x, y, p = (address >> 1) & 127, (address >> 8) & 127, address & 1
     if orientation == "cifar10dvs":
         x, y, p = 127 - y, 127 - x, 1 - p
-    return pack(words["time"], x, y, p)
+    return pack(words["time"], x, y, p, name=name)
 
 
 def encode_aedat2(events: np.ndarray, *, orientation: str) -> bytes:
@@ -190,8 +191,19 @@ def _polarity_packets(content: bytes, offset: int, name: str) -> list[tuple[int,
 
 
 def _check_magic(content: bytes, magic: bytes, name: str) -> None:
-    if not content.startswith(magic):
-        raise UserError(f"{name}: byte 0: expected {magic.decode()!r}, found {content[: len(magic)]!r}")
+    if content.startswith(magic):
+        return
+    if not content:
+        raise UserError(f"{name}: is an empty file; fetch it again")
+    if content.startswith(_AEDAT4):
+        raise UserError(
+            f"{name}: is AEDAT 4, expected {magic.decode()!r}: fetch the recordings as they were published, or export "
+            "this one from DV as AEDAT 3.1 or 2.0"
+        )
+    raise UserError(
+        f"{name}: byte 0: expected {magic.decode()!r}, found {content[: len(magic)]!r}: it is a file of another kind; "
+        "fetch the published recording"
+    )
 
 
 def _end_of_lines(content: bytes, name: str) -> int:

@@ -15,10 +15,13 @@ from common.files import atomic_path
 
 _BYTES = 5
 _MAX_TIME = (1 << 23) - 1
+_MARK, _TURN = 240, 1 << 13
+"""A row below the sensor's last, with which the camera's recorder marks an overflow of its clock, and the microseconds
+that every later time then lacks (`Read_Ndataset.m`, which its authors publish with the data)."""
 
 
 def read_atis(source: str | Path | bytes, *, name: str | None = None) -> np.ndarray:
-    """Read an ATIS `.bin` recording.
+    """Read an ATIS `.bin` recording. Events of row 240 are no pixels: each adds 2^13 us to all times after it.
 
     Args:
         source: a path or the bytes of a file.
@@ -41,20 +44,29 @@ def read_atis(source: str | Path | bytes, *, name: str | None = None) -> np.ndar
             f"found {rest}; fetch the file again"
         )
     events = compiled.decode_atis(content)
-    if events is not None:
+    if events is None:
+        raw = np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
+        high, middle, low = raw[:, 2:].T.astype(np.int64)
+        events = pack((high & 127) << 16 | middle << 8 | low, raw[:, 0], raw[:, 1], high >> 7)
+    return _undo_overflows(events)
+
+
+def _undo_overflows(events: np.ndarray) -> np.ndarray:
+    """`events` [N] without the marks of the clock's overflows, each of which sets on what comes after it."""
+    mark = events["y"] == _MARK
+    if not mark.any():
         return events
-    raw = np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
-    high, middle, low = raw[:, 2:].T.astype(np.int64)
-    return pack((high & 127) << 16 | middle << 8 | low, raw[:, 0], raw[:, 1], high >> 7)
+    events["t"] += np.cumsum(mark) * _TURN
+    return events[~mark]
 
 
 def encode_atis(events: np.ndarray) -> bytes:
     """ATIS bytes that `read_atis` turns back into `events` [N].
 
     Raises:
-        UserError: a coordinate above 255 or a time above 2^23 - 1 us.
+        UserError: a column above 255, a row above 239 or a time above 2^23 - 1 us.
     """
-    for field, limit in (("x", 255), ("y", 255), ("t", _MAX_TIME)):
+    for field, limit in (("x", 255), ("y", _MARK - 1), ("t", _MAX_TIME)):
         values = events[field]
         if len(values) and (values.min() < 0 or values.max() > limit):
             raise UserError(f"ATIS holds {field} from 0 to {limit}, got {values.min()} to {values.max()}")

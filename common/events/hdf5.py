@@ -1,12 +1,19 @@
 """One labelled recording per HDF5 file: `times` uint32 [N] in us, `addrs` uint8 [N, 3] = (x, y, p), `labels` uint8."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import UserError
 from common.events.event import pack
 from common.files import atomic_path
+
+if TYPE_CHECKING:
+    import h5py
+
+_SMALL, _MAX_RATIO = 1 << 26, 1100
+"""Bytes that any file may hold, and the largest ratio of gzip."""
 
 
 def read_hdf5(path: str | Path) -> tuple[np.ndarray, int]:
@@ -19,14 +26,38 @@ def read_hdf5(path: str | Path) -> tuple[np.ndarray, int]:
 
     try:
         with h5py.File(path, "r") as content:
-            times, addresses, label = (content[name][()] for name in ("times", "addrs", "labels"))
-    except (OSError, KeyError) as error:
+            times, addresses, label = (plain_data(content, name) for name in ("times", "addrs", "labels"))
+        label = int(label[()])
+    except Exception as error:  # what damaged files raise has no common base
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path}: expected an HDF5 file with times, addrs and labels ({error}); delete it and convert it again"
+            f"{path}: expected an HDF5 file with times, addrs and labels ({reason}); delete it and convert it again"
         ) from error
-    if addresses.shape != (len(times), 3):
-        raise UserError(f"{path}: expected addrs [{len(times)}, 3], found {list(addresses.shape)}; convert it again")
-    return pack(times, *addresses.T), int(label)
+    if times.ndim != 1 or addresses.shape != (len(times), 3):
+        found = f"times {list(times.shape)} and addrs {list(addresses.shape)}"
+        raise UserError(f"{path}: expected times [N] and addrs [N, 3], found {found}; delete it and convert it again")
+    return pack(times, *addresses.T, name=path), label
+
+
+def plain_data(content: "h5py.File", name: str) -> np.ndarray:
+    """The numbers `name` in an open HDF5 file, all of which are in this file.
+
+    Raises:
+        ValueError: they lie in another file, are no numbers, or are absurdly many for the size of the file.
+        KeyError: there is no `name`.
+    """
+    import h5py
+
+    if not isinstance(content.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name} is a link to elsewhere, which is not followed")
+    data = content[name]
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds no numbers")
+    if data.external or data.is_virtual:
+        raise ValueError(f"{name} lies in other files, which are not read")
+    if data.nbytes > max(_SMALL, _MAX_RATIO * Path(content.filename).stat().st_size):
+        raise ValueError(f"{name} claims {data.nbytes} bytes")
+    return np.asarray(data[()])
 
 
 def write_hdf5(path: str | Path, events: np.ndarray, label: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.pickled import NumberType, array, scalar
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -13,10 +14,10 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         known = {
-            ("multiarray", "_reconstruct"): lambda *_: np.empty(0, np.int8),  # `__setstate__` fills it
-            ("multiarray", "scalar"): np.int64(0).__reduce__()[0],
+            ("multiarray", "_reconstruct"): array,
+            ("multiarray", "scalar"): scalar,
             ("numpy", "ndarray"): None,  # the type that `_reconstruct` is told; not to be called
-            ("numpy", "dtype"): np.dtype,
+            ("numpy", "dtype"): NumberType,
         }
         key = (module.rpartition(".")[2], name)
         if module.partition(".")[0] != "numpy" or key not in known:
@@ -36,10 +37,10 @@ def read_object_array(path: Path) -> np.ndarray:
             read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             shape, _, dtype = read_header[version](stream)
             if dtype.hasobject:
-                array = _ArraysOnly(stream).load()
-                if not isinstance(array, np.ndarray) or array.shape != shape:
+                found = _ArraysOnly(stream).load()
+                if not isinstance(found, np.ndarray) or found.shape != shape:
                     raise ValueError(f"expected an array {list(shape)}")
-                return array
+                return found
         return np.load(path, allow_pickle=False)
     except Exception as error:  # what damaged pickles raise has no common base
         reason = " ".join(str(error).split()) or type(error).__name__

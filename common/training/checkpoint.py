@@ -1,42 +1,33 @@
 """Files of weights and checkpoints: written whole or not at all, read without ever running what is in them."""
 
-import argparse
 import io
 import json
-import pickle
 import re
-import struct
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from common.errors import UserError
 from common.files import atomic_path
-from common.weights import locate
+from common.pickled import ALLOWED
+from common.training.contents import kind_of
+from common.weights import check_is_file, locate
 
 FORMAT = "spiking-papers checkpoint"
 VERSION = 1
 
-# What published checkpoints hold beside tensors. NumPy 1 wrote its scalars under the second name.
-_SCALAR = np._core.multiarray.scalar
-_HARMLESS = [
-    argparse.Namespace,
-    _SCALAR,
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")),
-]
-# All that torch's reader was seen to raise on damaged or foreign files.
-_UNREADABLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError, LookupError,
-    AssertionError, OverflowError, ImportError, struct.error, SafetensorError,
+WRAPPERS = (
+    "model", "state_dict", "model_state_dict", "net", "network", "module", "model_ema", "state_dict_ema", "ema",
 )  # fmt: skip
+"""Under which of a checkpoint's keys its weights may be; the first that is there is taken."""
+_COUNTERS = ("total_ops", "total_params")
+"""Buffers that thop leaves in every layer of a network whose operations it counted."""
 
 
 def save_file(path: str | Path, content: object) -> None:
@@ -46,7 +37,12 @@ def save_file(path: str | Path, content: object) -> None:
         UserError: the folder cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        torch.save(content, stream)
+        try:
+            torch.save(content, stream)
+        except RuntimeError as error:  # torch's writer on a disk that is full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def save_checkpoint(
@@ -65,24 +61,27 @@ def load_checkpoint(path: str | Path, metadata: Mapping[str, object] | None = No
     content = read_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a training checkpoint of this project; give plain weights with --weights")
-    if content["version"] > VERSION:
-        raise UserError(
-            f"{path} has checkpoint format {content['version']}, this installation reads up to {VERSION}; update it"
-        )
-    if metadata is not None and (differences := _differences(content["metadata"], _plain(metadata))):
+    version, facts = content.get("version"), content.get("metadata")
+    if not isinstance(version, int) or not isinstance(facts, dict):
+        raise UserError(f"{path} is no whole checkpoint: its version or metadata are missing; resume from another one")
+    if version > VERSION:
+        raise UserError(f"{path} has checkpoint format {version}, this installation reads up to {VERSION}; update it")
+    if metadata is not None and (differences := _differences(facts, _plain(metadata))):
         raise UserError(
             f"{path} belongs to another run: {'; '.join(differences)}; resume with the settings of the checkpoint"
         )
     return content
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, *, allow_nan: bool = False) -> None:
     """Load the weights that `read_weights` finds by a path or a name into `model`, every key or none.
+
+    Numbers that are not finite are refused unless `allow_nan`.
 
     Raises:
         UserError: the file is missing, damaged or holds something else, or its weights do not fit `model`.
     """
-    load_state(model, read_weights(path), path)
+    load_state(model, read_weights(path), path, allow_nan=allow_nan)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -97,45 +96,101 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def state_of(state: object, path: str | Path) -> dict[str, Tensor]:
     """The state dict in what `read_file` returned for `path`.
 
-    It may be bare or under "model", "state_dict" or "net", with or without the `module.` that a parallel wrapper puts
-    before every key.
+    It may be bare or under one or more of `WRAPPERS`. From its keys go `_orig_mod.`, a `module.` or `model.` that is
+    before all of them, and the counters of `AveragedModel` and thop. It is said what was left out and, of several sets
+    of weights, which was taken.
 
     Raises:
         UserError: there is none.
     """
-    for wrapper in ("model", "state_dict", "net"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
+    for _ in range(len(WRAPPERS)):
+        found = [key for key in WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict) and state[key]]
+        if not found:
             break
+        if len(found) > 1:
+            note(f"{path}: weights are those under {found[0]}, not those under {', '.join(found[1:])}")
+        state = state[found[0]]
     if (
         not isinstance(state, dict)
         or not state
         or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
     ):
-        raise UserError(f"{path} holds no weights; expected a state dict, bare or under model, state_dict or net")
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    return state
+        raise UserError(f"{path} holds no weights; expected a state dict, bare or under one of {', '.join(WRAPPERS)}")
+    kept = {key: value for key, value in state.items() if key.rpartition(".")[2] not in (*_COUNTERS, "n_averaged")}
+    if left := [key for key in state if key not in kept]:
+        note(f"{path}: {_listing('counters left out', left)}")
+    return {name: kept[key] for key, name in _bare_names(list(kept), path).items()}
 
 
-def load_state(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Load a state dict that came from `path`, every key or none; see `load_weights`."""
+def _bare_names(keys: list[str], path: str | Path) -> dict[str, str]:
+    """{key: the same without what wrappers put before it}."""
+    names = {key: key.replace("_orig_mod.", "") for key in keys}
+    gone = ["_orig_mod."] * (list(names) != list(names.values()))
+    for prefix in ("module.", "module.", "module.", "model.", "module."):
+        if names and all(name.startswith(prefix) for name in names.values()):
+            names = {key: name.removeprefix(prefix) for key, name in names.items()}
+            gone.append(prefix)
+    if gone:
+        note(f"{path}: {' and '.join(gone)} left out of the names of its weights")
+    if len(set(names.values())) < len(names):
+        raise UserError(f"{path} holds weights twice, with and without a prefix; store one set of them")
+    return names
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], path: str | Path, *, allow_nan: bool = False) -> None:
+    """Load a state dict that came from `path`, every key or none; see `load_weights`.
+
+    Counts of batches that old versions of torch did not store begin at 0.
+    """
     own = model.state_dict()
+    uncounted = [key for key in own if key not in state and key.endswith("num_batches_tracked")]
+    if uncounted:
+        note(f"{path}: {_listing('counts of batches missing', uncounted)}; they begin at 0")
+        state = {**state, **{key: torch.zeros_like(own[key]) for key in uncounted}}
     shapes = {key: (tuple(state[key].shape), tuple(own[key].shape)) for key in own.keys() & state.keys()}
-    problems = [
-        _listing("missing", [key for key in own if key not in state]),
-        _listing("unexpected", [key for key in state if key not in own]),
-        _listing(
-            "of another shape",
-            [f"{key} {shapes[key][0]} for {shapes[key][1]}" for key in own if len(set(shapes.get(key, ()))) > 1],
-        ),
-    ]
-    if problems := [problem for problem in problems if problem]:
+    others = [f"{key} {shapes[key][0]} for {shapes[key][1]}" for key in own if len(set(shapes.get(key, ()))) > 1]
+    missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
+    problems = [_listing("missing", missing), _listing("unexpected", unexpected), _listing("of another shape", others)]
+    if any(problems):
+        remedy = "choose the model and the settings that they were trained with"
+        if others and not missing and not unexpected:
+            remedy = "choose the number of classes and the sizes that they were trained with"
+        elif prefix := _prefix(list(own), list(state)):
+            remedy = f"their names begin with {prefix}, those of the model do not: store them without it"
         raise UserError(
-            f"the weights in {path} do not fit {type(model).__name__}: {'; '.join(problems)}; "
-            "choose the model and the number of classes that they were trained with"
+            f"the weights in {path} do not fit {type(model).__name__}: {'; '.join(filter(None, problems))}; {remedy}"
         )
+    _check_numbers(own, state, path, allow_nan)
     model.load_state_dict(state)
+
+
+def _prefix(own: list[str], keys: list[str]) -> str:
+    """What stands before each of the model's `own` names in `keys`; empty if that is not the difference."""
+    prefix = keys[0].removesuffix(own[0]) if keys and own and keys[0].endswith(own[0]) else ""
+    return prefix if {prefix + key for key in own} <= set(keys) else ""
+
+
+def _check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str | Path, allow_nan: bool) -> None:
+    """Refuse what torch would convert without a word, and what no network computes with."""
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise UserError(f"{path}: {key} is no plain tensor; store it as one")
+        if value.is_complex() or value.is_floating_point() != own[key].is_floating_point():
+            raise UserError(
+                f"{path}: {key} is {value.dtype}, the model has {own[key].dtype} there; store the weights that were "
+                "trained"
+            )
+        if value.is_floating_point() and not allow_nan and not value.isfinite().all():
+            raise UserError(
+                f"{path}: {key} holds NaN or infinity: its training had failed; take an earlier checkpoint, or "
+                "load it by load_weights(..., allow_nan=True)"
+            )
+
+
+def note(text: str) -> None:
+    """Say something on stderr, once for all processes."""
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def _listing(what: str, names: list[str], shown: int = 3) -> str:
@@ -154,22 +209,30 @@ def read_file(path: str | Path, content: bytes | None = None) -> object:
         UserError: the file is missing, damaged or holds something else than tensors and plain values.
     """
     path = Path(path)
-    if content is None and not path.is_file():
-        raise UserError(f"there is no file {path}; check the path, or start a new run without --resume or --weights")
+    if content is None:
+        check_is_file(path)
+        if not path.is_file():
+            raise UserError(f"there is no file {path}; check the path, or start without --resume or --weights")
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path) if content is None else safetensors.torch.load(content)
-        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # noise bytes, which the error tells better
-            source = path if content is None else io.BytesIO(content)
-            return torch.load(source, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+        with path.open("rb") if content is None else io.BytesIO(content) as stream:
+            kind = kind_of(stream, path)
+            if kind == "safetensors":
+                return safetensors.torch.load_file(path) if content is None else safetensors.torch.load(content)
+            stream.seek(0)
+            with torch.serialization.safe_globals(ALLOWED), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Detected pickle protocol")  # noise, which the error tells better
+                return torch.load(stream, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # what torch's reader raises on damaged files has no common base
         if refused := re.search(r"GLOBAL ((?:\w+\.)*\w+)", str(error)):
             raise UserError(
                 f"{path} holds code ({refused[1]}), which is never run here; use a file with tensors only"
             ) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{path} cannot be read as a torch or safetensors file: it is damaged or of another kind; fetch it again"
+            f"{path} cannot be read as a torch or safetensors file ({reason}): it is damaged or holds more than "
+            "tensors and plain data; fetch it again"
         ) from error
 
 

@@ -56,7 +56,7 @@ from common.errors import UserError
 from common.files import make_folder
 from common.training.checkpoint import save_file
 from common.training.evaluation import as_is, count_correct
-from common.training.launch import Process, max_over_ranks, restarts, sum_over_ranks
+from common.training.launch import Process, max_over_ranks, one_writer, restarts, sum_over_ranks
 from common.training.loaders import EndlessSampler, moved, start_epoch
 from common.training.program import grad_scaler
 from common.training.record import Recorder, progress_bar
@@ -120,7 +120,8 @@ def fit(
     """Train `model` for `epochs` epochs and return one row of numbers per epoch (the table above has the arguments).
 
     Raises:
-        UserError: no batch to train on, a folder or checkpoint that cannot be used, or a loss that is not finite.
+        UserError: no batch to train on, a folder or checkpoint that cannot be used, a folder that another run uses, or
+            a loss that is not finite.
         SystemExit: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
     """
     output_dir = make_folder(output_dir)
@@ -161,7 +162,11 @@ def fit(
         for tensor in average.state_dict().values():
             dist.broadcast(tensor, src=0)
     board = Path(tensorboard_dir or output_dir / "tensorboard")
-    with _signals() as received, Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder:
+    with (
+        one_writer(output_dir, process),
+        _signals() as received,
+        Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder,
+    ):
         while state.epoch < epochs:
             begin = time.monotonic()
             save = partial(state.save, checkpoint, process, facts)

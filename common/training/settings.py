@@ -16,7 +16,7 @@ def read_settings(path: Path, parser: argparse.ArgumentParser) -> dict[str, obje
     """
     try:
         settings = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # PyYAML raises what its converters of dates and numbers do, too
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read as YAML settings ({reason}); give another file with -c") from error
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):

@@ -61,6 +61,15 @@ class TrainingState:
             UserError: see `load_checkpoint`; or the weights or parameter groups are not those of this run.
         """
         content = load_checkpoint(path, metadata)
+        try:
+            self._take(content, path, process)
+        except UserError:
+            raise
+        except Exception as error:  # whatever comes of fields that are missing or of another type
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UserError(f"{path} is no whole checkpoint of this run ({reason}); resume from another one") from error
+
+    def _take(self, content: dict[str, object], path: Path, process: Process) -> None:
         load_state(self.model, content["model"], path)
         try:
             self.optimizer.load_state_dict(content["optimizer"])
@@ -72,9 +81,19 @@ class TrainingState:
             self.scheduler.load_state_dict(content["scheduler"])
         if self.ema is not None:
             self.ema.load_state_dict(content["ema"])
-        self.epoch, self.step, self.history = content["epoch"], content["step"], content["history"]
-        own = content["ranks"][process.rank]
-        self.totals, self.rng = own["totals"], own["rng"]
+        epoch, step, history, own = (content[key] for key in ("epoch", "step", "history", "ranks"))
+        own, now = own[process.rank], random_state(process.device)
+        set_random_state(own["rng"], process.device)  # to see that it can be set
+        set_random_state(now, process.device)
+        if not all(isinstance(number, int) and number >= 0 for number in (epoch, step)) or len(history) > epoch:
+            raise ValueError(f"epoch {epoch!r}, step {step!r} and {len(history)} rows of history")
+        totals = own["totals"]
+        if len(totals) != len(self.totals) or not all(isinstance(total, int | float) for total in totals):
+            raise ValueError(f"totals {totals!r}")
+        if not all(isinstance(row, dict) for row in history):
+            raise ValueError("rows of history of another type")
+        self.epoch, self.step, self.history = epoch, step, history
+        self.totals, self.rng = totals, own["rng"]
 
 
 def random_state(device: torch.device) -> dict[str, object]:

@@ -20,7 +20,7 @@ from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.aedat import read_aedat2
 from common.events.matlab import read_matlab, write_matlab
-from common.files import make_folder
+from common.files import make_folder, without_litter
 from common.tiny.recordings import recordings, write_once
 
 RECORDINGS = "recordings"
@@ -72,7 +72,7 @@ def unpack(source: Path, root: Path) -> None:
     Raises:
         UserError: no zips in `source`, one of them damaged, or with recordings outside class folders.
     """
-    zips = sorted(source.glob(CIFAR10DVS.archives))
+    zips = archives.archives_in(source, CIFAR10DVS.archives)
     if not zips:
         raise UserError(f"{source}: expected {CIFAR10DVS.archives}, found none; fetch them from {CIFAR10DVS.url}")
     complete = {stages.UNPACKED: [archive.name for archive in zips], RECORDINGS: names(root)}
@@ -85,7 +85,7 @@ def unpack(source: Path, root: Path) -> None:
 
 
 def _unpack(archive: Path, root: Path) -> None:
-    content = archives.extract(archive, root / stages.UNPACKING / archive.stem, suffixes=(".aedat",))
+    content = archives.extract(archive, root / stages.UNPACKING / archive.stem, suffixes=(".aedat",), nested=True)
     for path in sorted(content.rglob("*.aedat")):
         if path.parent == content:
             raise UserError(f"{archive}: {path.name} is in no class folder; fetch the archive again")
@@ -104,7 +104,7 @@ def read_events(path: Path) -> np.ndarray:
 
 def class_folders(root: Path) -> list[Path]:
     """The folders in `root` that hold recordings, sorted."""
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    folders = without_litter(root.iterdir(), root) if root.is_dir() else []
     return [folder for folder in folders if folder.is_dir() and _numbered(folder)]
 
 

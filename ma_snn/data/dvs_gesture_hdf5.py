@@ -19,7 +19,7 @@ from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
 from common.events.aedat import read_aedat3
-from common.events.hdf5 import read_hdf5, write_hdf5
+from common.events.hdf5 import plain_data, read_hdf5, write_hdf5
 from common.events.slicing import cut_by_labels, read_labels
 from common.files import atomic_path
 from common.tiny.events import write_tiny
@@ -100,7 +100,8 @@ def convert(source: Path, root: Path, workers: int | None = None) -> list[str]:
     names = _describe(root, outputs)
     if jobs:
         stages.begin(root, GESTURES, names)
-    cache.run(_write_gestures, jobs, workers, "DVS Gesture")
+    failures = cache.attempt(_write_gestures, jobs, workers, "DVS Gesture")
+    cache.check_failures([message for _, message in failures], len(recordings))
     stages.mark(root, GESTURES, names)
     if not DVS128Gesture.is_published_set(recordings):
         return []
@@ -172,11 +173,14 @@ def _describe(root: Path, outputs: dict[str, dict[Path, dict[int, Path]]]) -> li
 def _write_gestures(job: tuple[Path, dict[int, Path]]) -> None:
     path, rows = job
     cut = gestures(read_aedat3(path), read_labels(label_file(path)))
+    empty = [row + 1 for row in rows if not len(cut[row][1])]
     for row, output in rows.items():
         label, events = cut[row]
-        if not len(events):
-            raise UserError(f"{label_file(path)}: row {row + 1}: no events between its start and its end in {path}")
-        write_hdf5(output, events, label)
+        if len(events):
+            write_hdf5(output, events, label)
+    if empty:
+        where = f"row {', '.join(map(str, empty))}"
+        raise UserError(f"{label_file(path)}: {where}: no events between its start and its end in {path}")
 
 
 def write_tiny_gesture(folder: str | Path, *, classes: int = 10, users: int = 29, seed: int = 0) -> Path:
@@ -194,8 +198,13 @@ def write_tiny_gesture(folder: str | Path, *, classes: int = 10, users: int = 29
 
 
 def _convert(options: argparse.Namespace) -> Prepared:
-    archive = options.source / DVS128Gesture.archives
-    source = archive if archive.is_file() else options.source
+    source = options.source
+    if (
+        source.is_dir()
+        and not raw_files(source, (".aedat",))
+        and (found := archives.archives_in(source, DVS128Gesture.archives))
+    ):
+        source = found[0]
     return Prepared(options.output, convert(source, options.output, options.workers))
 
 
@@ -215,8 +224,8 @@ def _hdf5_label(path: Path) -> str:
 
     try:
         with h5py.File(path, "r") as content:
-            return str(int(content["labels"][()]))
-    except (OSError, KeyError):
+            return str(int(plain_data(content, "labels")))
+    except Exception:
         return "unreadable"  # reading the file says why
 
 

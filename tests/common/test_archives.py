@@ -1,5 +1,6 @@
 import io
 import tarfile
+import time
 import zipfile
 
 import pytest
@@ -98,3 +99,19 @@ def test_a_damaged_archive_is_named(tmp_path, make, file):
 def test_something_else_is_no_archive(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>not found</html>")
     assert_refused(tmp_path / "a.zip", "neither a zip nor a tar archive")
+
+
+@MAKERS
+def test_a_file_that_is_a_folder_too_is_refused(tmp_path, make, file):
+    assert_refused(make(tmp_path / file, ("a", b"1"), ("a/b", b"2")), "is a file and a folder at once")
+
+
+def test_a_header_of_digits_does_not_take_hours(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as bundle:
+        header = tarfile.TarInfo("pax")
+        header.type, header.size = tarfile.XHDTYPE, 1 << 20
+        bundle.addfile(header, io.BytesIO(b"1" * (1 << 20)))
+        bundle.addfile(tarfile.TarInfo("b"))
+    begin = time.monotonic()
+    assert_refused(tmp_path / "a.tar", "extended headers of absurd length")
+    assert time.monotonic() - begin < 5

@@ -1,8 +1,8 @@
 """Reading weights files of unknown origin, and writing our own: safetensors with a JSON card beside it."""
 
 import hashlib
+import io
 import json
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ from common import archives
 from common.errors import UserError
 from common.files import atomic_path, make_folder, sha256
 from common.training.checkpoint import read_file, state_of
+from common.training.contents import kind_of
+from common.weights import check_is_file
 
 SUFFIXES = (".pth", ".pt", ".t7", ".pth.tar", ".ckpt", ".bin", ".safetensors")
 """Endings that weights have inside an archive."""
@@ -49,6 +51,7 @@ def read_original(path: Path) -> tuple[bytes, str]:
     Raises:
         UserError: there is no such file.
     """
+    check_is_file(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -68,8 +71,6 @@ def read_foreign(path: Path, content: bytes, scratch: Path) -> dict[str, Tensor]
         UserError: no weights, a web page, code in the file, an archive that is unsafe or holds several files, or a
             version of torch that is unsafe for foreign files.
     """
-    if content[:512].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
-        raise UserError(f"{path} is a web page, not weights; open its link in a browser and download the file there")
     if is_archive(path):
         make_folder(scratch)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpack-") as folder:
@@ -77,7 +78,7 @@ def read_foreign(path: Path, content: bytes, scratch: Path) -> dict[str, Tensor]
             if hashlib.sha256(content).hexdigest() != sha256(path):
                 raise UserError(f"{path} changed while it was read; try again")
             return read_foreign(member, member.read_bytes(), scratch)
-    if path.suffix != ".safetensors" and TorchVersion(torch.__version__) < SAFE_TORCH:
+    if kind_of(io.BytesIO(content), path) == "torch" and TorchVersion(torch.__version__) < SAFE_TORCH:
         raise UserError(
             f"{path} was pickled by someone else, which torch {torch.__version__} cannot read safely "
             "(CVE-2026-24747); run pip install 'torch>=2.10'"
@@ -90,7 +91,7 @@ def is_archive(path: Path) -> bool:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as bundle:
             return not any(name.endswith("/data.pkl") for name in bundle.namelist())
-    return tarfile.is_tarfile(path)
+    return archives.is_tar(path)
 
 
 def sole_member(folder: Path, archive: Path) -> Path:

@@ -47,8 +47,13 @@ def check_fit(state: Mapping[str, Tensor], model: str, create: Mapping[str, obje
     """
     expected = shapes_of(model, create)
     found = {key: tuple(value.shape) for key, value in state.items()}
+    uncounted = [key for key in expected if key.endswith("num_batches_tracked")]  # old torch did not store it
     lines = [
-        *(f"missing     {key} {list(shape)}" for key, shape in expected.items() if key not in found),
+        *(
+            f"missing     {key} {list(shape)}"
+            for key, shape in expected.items()
+            if key not in found and key not in uncounted
+        ),
         *(f"unexpected  {key} {list(shape)}" for key, shape in found.items() if key not in expected),
         *(
             f"shape       {key} {list(found[key])}, the network has {list(shape)}"

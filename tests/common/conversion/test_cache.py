@@ -67,7 +67,7 @@ def test_an_npz_with_other_keys_is_refused(tmp_path):
 
 def test_frames_of_another_shape_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", frames=np.zeros((4, 3, 8, 8)))
-    with pytest.raises(UserError, match=r"expected frames \[T, 2, H, W\], found the shape \[4, 3, 8, 8\]"):
+    with pytest.raises(UserError, match=r"expected counts \[T, 2, H, W\], found \[4, 3, 8, 8\]"):
         cache.load_frames(tmp_path / "a.npz")
 
 

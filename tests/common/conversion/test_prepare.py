@@ -11,7 +11,7 @@ from common.conversion.prepare import prepare
 from common.datasets.cifar10_dvs import CIFAR10DVS
 from common.datasets.dvs128_gesture import DVS128Gesture
 from common.datasets.n_caltech101 import NCaltech101
-from common.errors import UserError
+from common.errors import OutputError, UserError
 from common.events.aedat import encode_aedat2
 from common.events.atis import write_atis
 from common.events.event import EVENT
@@ -194,6 +194,60 @@ def test_a_damaged_recording_is_named(tmp_path):
         prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=2)
 
 
+def test_what_cannot_be_read_is_named_at_the_end_and_may_be_removed_or_mended(tmp_path):
+    write_bins(tmp_path / "raw", *(f"{category}/{number}.bin" for category in "ab" for number in range(4)))
+    (tmp_path / "raw" / "a" / "1.bin").write_bytes(b"")
+    (tmp_path / "raw" / "b" / "2.bin").write_bytes(bytes(7))
+    with pytest.raises(UserError, match=r"^2 of 8 recordings could not .*a/1\.bin: .*an empty file; .*b/2\.bin: cut"):
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1)
+    assert len(recordings_below(tmp_path / "out")) == 12  # events and frames of the six others
+    (tmp_path / "raw" / "a" / "1.bin").unlink()
+    write_bins(tmp_path / "raw", "b/2.bin")
+    assert prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1).problems == []
+    assert len(recordings_below(tmp_path / "out")) == 14
+    (tmp_path / "raw" / "b" / "3.bin").unlink()
+    with pytest.raises(UserError, match="was converted from other files"):
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1)
+
+
+def test_a_disk_that_is_full_stops_at_once(tmp_path, monkeypatch):
+    write_bins(tmp_path / "raw", *(f"a/{number}.bin" for number in range(4)))
+    tried = []
+
+    def full(path, **_):
+        tried.append(path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputError, match="No space left"):
+        prepare(NCaltech101, tmp_path / "raw", tmp_path / "out", 2, workers=1)
+    assert len(tried) == 1
+
+
+def test_empty_samples_are_counted_and_named(tmp_path):
+    for number in range(2):
+        (tmp_path / "raw" / "a").mkdir(parents=True, exist_ok=True)
+        events = np.zeros(number, EVENT)
+        (tmp_path / "raw" / "a" / f"{number}.aedat").write_bytes(encode_aedat2(events, orientation="raw"))
+    problems = prepare(CIFAR10DVS, tmp_path / "raw", tmp_path / "out", 2, workers=1).problems
+    assert problems == ["cifar10dvs: 1 samples are empty: a/0.npz"]
+
+
+@pytest.mark.parametrize("archive", ["zip", "tar", "zips in a zip"])
+def test_archives_of_another_name_and_archives_in_archives_are_unpacked(tmp_path, archive):
+    write_bins(tmp_path / "raw", *(f"Caltech101/{category}/{number}.bin" for category in "ab" for number in range(3)))
+    (tmp_path / "got").mkdir()
+    if archive == "zips in a zip":
+        for category in "ab":
+            shutil.make_archive(tmp_path / "zips" / category, "zip", tmp_path / "raw" / "Caltech101", category)
+        shutil.make_archive(tmp_path / "got" / "all (1)", "zip", tmp_path / "zips")
+    else:
+        shutil.make_archive(tmp_path / "got" / "Caltech101 (1)", archive, tmp_path / "raw")
+    prepare(NCaltech101, tmp_path / "got", tmp_path / "out", 2, workers=1)
+    assert cache.facts(tmp_path / "out")["classes"] == ["a", "b"]
+    assert len(recordings_below(tmp_path / "out")) == 12
+
+
 @pytest.mark.parametrize("listed", ["../user01_lab.aedat", "user02_lab.aedat"])
 def test_trial_lists_cannot_name_files_elsewhere(tmp_path, listed):
     source = tmp_path / "raw" / "DvsGesture"
@@ -201,7 +255,7 @@ def test_trial_lists_cannot_name_files_elsewhere(tmp_path, listed):
     (source.parent / "user01_lab.aedat").touch()
     (source / "trials_to_train.txt").write_text(listed)
     (source / "trials_to_test.txt").touch()
-    with pytest.raises(UserError, match=r"trials_to_train\.txt: lists"):
+    with pytest.raises(UserError, match=r"trials_to_train\.txt: 1 of 1 recordings are not in .*--skip-missing"):
         prepare(DVS128Gesture, tmp_path / "raw", tmp_path / "out", 2)
 
 
@@ -227,3 +281,17 @@ def test_source_and_output_may_be_the_same_folder(tmp_path):
     write_bins(tmp_path, *(f"a/{number}.bin" for number in range(10)))
     prepare(NCaltech101, tmp_path, tmp_path, 2, workers=1)
     assert prepare(NCaltech101, tmp_path, tmp_path, 3, workers=1).root == tmp_path
+
+
+def test_lists_of_windows_are_read_and_missing_recordings_named_or_skipped(sources, tmp_path):
+    extract(sources["dvs128"] / "DvsGesture.tar.gz", tmp_path / "raw", suffixes=("",))
+    (listing,) = (tmp_path / "raw").rglob("trials_to_train.txt")
+    names = listing.read_text().split()
+    listing.write_bytes("\r\n".join(names).encode("utf-8-sig"))
+    for name in names[:2]:
+        (listing.parent / name).unlink()
+    with pytest.raises(UserError, match=f"2 of {len(names)} recordings are not in .*{names[0]}, {names[1]}; .*--skip-"):
+        prepare(DVS128Gesture, tmp_path / "raw", tmp_path / "out", 2, workers=1)
+    prepare(DVS128Gesture, tmp_path / "raw", tmp_path / "out", 2, workers=1, skip_missing=True)
+    found = {path.name.rpartition("_")[0] for path in (tmp_path / "out" / "events_np" / "train").rglob("*.npz")}
+    assert found == {name.removesuffix(".aedat") for name in names[2:]}

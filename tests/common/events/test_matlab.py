@@ -56,8 +56,8 @@ def test_what_is_written_is_read(tmp_path, events):
     [
         ({"events": ROWS}, "expected a variable 'out', found events"),
         ({"out": ROWS[:, :4]}, r"to be \[events, 6\]"),
-        ({"out": ROWS + 0.5}, "fractions or NaN"),
-        ({"out": ROWS * np.nan}, "fractions or NaN"),
+        ({"out": ROWS + 0.5}, "expected whole numbers"),
+        ({"out": ROWS * np.nan}, "expected whole numbers"),
     ],
 )
 def test_another_content_is_refused(tmp_path, save, variables, problem):
