@@ -1,5 +1,14 @@
-"""The one exception that reaches the user as a single line."""
+"""The one exception that reaches the user as a single line, and what its messages share."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
     """A mistake the user can mend: the message names the thing, the place and the remedy."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean A, B? ` with up to three of the `known` names that are most like `name`; empty if none is."""
+    similar = difflib.get_close_matches(name, list(known), n=3)
+    return f"did you mean {', '.join(similar)}? " if similar else ""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from common.errors import UserError
+from common.errors import UserError, nearest
 
 
 def store_folder() -> Path:
@@ -33,7 +33,8 @@ def locate(name_or_path: str | Path) -> Path:
     stored = weights_file(path.name)
     if stored.is_file():
         return stored
+    names = [file.stem for file in store_folder().glob("*.safetensors")]
     raise UserError(
-        f"there is no file {path} and no {stored}; check the path, or get published weights by "
-        f"`python tools/fetch_weights.py fetch {path}`"
+        f"there is no file {path} and no {stored}: {nearest(path.name, names)}check the path, or get published "
+        f"weights by `python tools/fetch_weights.py fetch {path}`"
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 from common.analysis.energy import Formula, with_heads
 from common.analysis.energy_report import energy_report
 from common.analysis.operations import count_operations
-from common.errors import UserError
+from common.errors import UserError, nearest
 from common.training import load_weights, run
 from tools.networks import build
 from tools.papers import card_of, formulas
@@ -86,7 +86,9 @@ def chosen(name: str, mac_pj: float | None = None, ac_pj: float | None = None) -
         UserError: the name is unknown.
     """
     if name not in formulas():
-        raise UserError(f"unknown energy formula {name!r}; choose one of {', '.join(formulas())}")
+        raise UserError(
+            f"unknown energy formula {name!r}: {nearest(name, formulas())}there are {', '.join(formulas())}"
+        )
     given = {"mac_pj": mac_pj, "ac_pj": ac_pj}
     return replace(formulas()[name], **{key: value for key, value in given.items() if value is not None})
 

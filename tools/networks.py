@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from common.errors import UserError
-from tools.papers import card_of, papers
+from common.errors import UserError, nearest
+from tools.papers import networks, papers
 
 
 def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
@@ -17,9 +17,12 @@ def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
     """
     import timm
 
-    known = ", ".join(papers())
-    if not timm.is_model(name) or card_of(name) is None:
-        raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing one of {known} lists them")
+    known = networks()
+    if name not in known:
+        raise UserError(
+            f"unknown network {name!r}: {nearest(name, known)}`timm.list_models()` after importing one of "
+            f"{', '.join(papers())} lists them"
+        )
     parsed = dict(map(key_value, arguments))
     try:
         return timm.create_model(name, **parsed)

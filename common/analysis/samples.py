@@ -27,7 +27,7 @@ from common.analysis.event_pictures import to_rgb
 from common.conversion.cache import load_events, load_frames
 from common.datasets.card import cards
 from common.datasets.imagenet import centre, load_rgb, to_tensor
-from common.errors import UserError
+from common.errors import UserError, nearest
 from common.events.aedat import read_aedat2, read_aedat3
 from common.events.atis import read_atis
 from common.events.frames import SPLITS
@@ -103,7 +103,8 @@ def _read_tiny(reference: str, index: int, reading: Reading) -> Tensor:
         return _picture(_tiny_picture(index, reading.size), reading.size)
     sizes = {card.name: card.loader.sensor_size for card in cards().values() if card.frames}
     if name not in sizes:
-        raise UserError(f"unknown tiny data {reference!r}; choose one of tiny-image, tiny-{', tiny-'.join(sizes)}")
+        known = ["tiny-image", *(f"tiny-{each}" for each in sizes)]
+        raise UserError(f"unknown tiny data {reference!r}: {nearest(reference, known)}there are {', '.join(known)}")
     if index >= 10 * TINY_PER_CLASS:
         raise UserError(f"{reference} has no recording {index}; choose one from 0 to {10 * TINY_PER_CLASS - 1}")
     *_, events = next(islice(recordings(10, TINY_PER_CLASS, sizes[name], np.random.default_rng(0)), index, None))
