@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 from common.files import atomic_path
-from common.weights import locate
+from common.weights import locate, write_card
 
 FORMAT = "spiking-papers checkpoint"
 VERSION = 1
@@ -39,14 +39,16 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def save_file(path: str | Path, content: object) -> None:
-    """`torch.save` that leaves the old file or the new one, never half of one.
+def save_file(path: str | Path, content: object, model: nn.Module | None = None) -> None:
+    """`torch.save` that leaves the old file or the new one, never half of one; with the card of its `model`.
 
     Raises:
         UserError: the folder cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         torch.save(content, stream)
+    if model is not None:
+        write_card(Path(path), model)
 
 
 def save_checkpoint(
