@@ -11,6 +11,7 @@
 
 import csv
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -161,7 +162,9 @@ def class_names(data: Dataset, outputs: int) -> list[str]:
 def sample_name(data: Dataset, index: int) -> str:
     """The file of a sample, or its place in a data set that is one file."""
     if isinstance(data, ConcatDataset):
-        return sample_name(data.datasets[0], index) if index < len(data.datasets[0]) else f"sample {index}"
-    if getattr(data, "samples", None):
-        return str(data.samples[index][0])
+        part = bisect_right(data.cumulative_sizes, index)
+        return sample_name(data.datasets[part], index - [0, *data.cumulative_sizes][part])
+    for name in ("samples", "clips"):  # of (file, label)
+        if isinstance(listed := getattr(data, name, None), Sequence):
+            return str(listed[index][0])
     return str(data.paths[index]) if getattr(data, "paths", None) else f"sample {index}"

@@ -3,15 +3,18 @@
 import csv
 import json
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.utils.data import ConcatDataset
 
 from common.analysis import evaluation
-from common.analysis.evaluation import calibration_error, class_names, evaluate_fully, in_order, per_class
+from common.analysis.evaluation import calibration_error, class_names, evaluate_fully, in_order, per_class, sample_name
 from common.datasets.cifar import eval_transform
 from common.datasets.imagenet import image_folder
 from common.layout import Layout
@@ -95,6 +98,13 @@ def test_samples_of_several_processes_come_in_the_order_of_the_data(monkeypatch)
     outputs, targets = in_order(logits[1::3], labels[1::3], process)
     assert torch.equal(outputs, logits)
     assert torch.equal(targets, labels)
+
+
+def test_wrong_samples_have_the_names_of_their_files(pictures):
+    first, both = pictures.samples[0][0], ConcatDataset([pictures, pictures])
+    assert sample_name(both, 9) == sample_name(pictures, 0) == first
+    clips, windows = SimpleNamespace(clips=[("walk", 3)]), SimpleNamespace(paths=[Path("a.npy")], clips=2)
+    assert [sample_name(clips, 0), sample_name(windows, 0), sample_name(object(), 4)] == ["walk", "a.npy", "sample 4"]
 
 
 def test_outputs_without_a_class_are_numbers(pictures):
