@@ -48,7 +48,9 @@ def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     def entrypoint(*, pretrained=False, pretrained_cfg=None, pretrained_cfg_overlay=None, cache_dir=None, **kwargs):
         if pretrained:
             raise ValueError(f"{factory.__name__} ships no weights; create it without `pretrained` and load a file")
-        return factory(**kwargs)
+        model = factory(**kwargs)
+        model.made_by = {"model": factory.__name__, "create": kwargs}  # for the card of its weights
+        return model
 
     if TIMM in sys.modules:
         sys.modules[TIMM].register_model(entrypoint)

@@ -21,4 +21,4 @@ def write_results(args: argparse.Namespace, model: nn.Module, history: list[dict
     with atomic_path(args.output_dir / f"{file_name(args)}.log") as temporary:
         temporary.write_text("".join(lines))
     if best is history[-1]:
-        save_file(args.output_dir / f"{file_name(args)}.pth", model.state_dict())
+        save_file(args.output_dir / f"{file_name(args)}.pth", model.state_dict(), model)

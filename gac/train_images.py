@@ -10,18 +10,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import gac.models  # noqa: F401  registers the networks with timm
+from common.analysis.evaluation import evaluate_fully
 from common.ms_resnet.cutmix import CutMix
 from common.training import (
     Process,
     announce,
     begin,
     class_count,
+    classes_to_test,
     conclude,
     cosine,
+    describe,
     evaluate_classification,
+    evaluation_folder,
     fit,
-    load_weights,
     make_shared_loader,
+    start_from,
 )
 from gac.data import parts
 from gac.encoders import ENCODERS
@@ -47,8 +51,7 @@ def build_model(args: argparse.Namespace, num_classes: int, process: Process) ->
     else:
         model = create("ms_resnet18_cifar", encoding=args.coding if args.coding in ENCODERS else None)
     model = model.to(process.device)
-    if args.weights:
-        load_weights(model, args.weights)
+    start_from(model, args.weights, process, testing=args.eval)
     return model
 
 
@@ -58,8 +61,9 @@ def main(*, testing: bool = False) -> None:
     process = begin(args)
     part = parts(args, process)
     test_set = part(False)
-    args.num_classes = class_count(args.num_classes, len(test_set.classes), test_set.root)
+    args.num_classes = class_count(args.num_classes or classes_to_test(args), len(test_set.classes), test_set.root)
     model = build_model(args, args.num_classes, process)
+    describe(model, test_set)
     test_loader = loader_of(test_set, args, process, train=False)
     evaluate = partial(
         evaluate_classification,
@@ -69,7 +73,7 @@ def main(*, testing: bool = False) -> None:
         reduce_output=reduce_output,
     )
     if args.eval:
-        result = evaluate(model)
+        result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
         if process.is_main:
             parameters = sum(parameter.numel() for parameter in model.parameters())
             print(f"Test acc={result['acc1']:.2f} % of {result['samples']} images, {parameters:,} parameters")

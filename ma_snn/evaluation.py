@@ -20,7 +20,13 @@ def one_hot_loss(criterion: Criterion, outputs: Tensor, labels: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def evaluate_clips(model: nn.Module, loader: DataLoader, criterion: Criterion, process: Process) -> dict[str, float]:
+def evaluate_clips(
+    model: nn.Module,
+    loader: DataLoader,
+    criterion: Criterion,
+    process: Process,
+    on_batch: Callable[[Tensor, Tensor, Tensor], None] | None = None,
+) -> dict[str, float]:
     """Loss over all clips, accuracy in percent, and number of recordings; `model` is left in eval mode.
 
     A recording is right if more than half of its clips are. `loss_legacy` is what the original reports: the loss of a
@@ -31,6 +37,7 @@ def evaluate_clips(model: nn.Module, loader: DataLoader, criterion: Criterion, p
         loader: yields (frames `[B, clips, T, 2, X, Y]`, labels `[B]`).
         criterion: see `one_hot_loss`.
         process: this process; sums are taken over all.
+        on_batch: given the first clips, the mean outputs of the clips and the labels after each batch.
 
     Raises:
         UserError: the test set is empty.
@@ -45,6 +52,8 @@ def evaluate_clips(model: nn.Module, loader: DataLoader, criterion: Criterion, p
         loss = one_hot_loss(criterion, outputs.flatten(0, 1), labels.repeat_interleave(clips)).item()
         votes = (outputs.argmax(2) == labels[:, None]).sum(1)
         correct = int((2 * votes > clips).sum())
+        if on_batch is not None:
+            on_batch(frames[:, 0], outputs.mean(1), labels)
         totals += torch.tensor([loss * len(labels), correct, len(labels), loss / clips, 1], dtype=torch.float64)
     loss, correct, samples, legacy, batches = sum_over_ranks(totals.tolist(), process)
     if not samples:
@@ -58,9 +67,9 @@ def evaluate_clips(model: nn.Module, loader: DataLoader, criterion: Criterion, p
 
 
 def evaluate_with_rates(
-    model: nn.Module, loader: DataLoader, loss_fn: Criterion, process: Process
+    model: nn.Module, loader: DataLoader, loss_fn: Criterion, process: Process, **more: object
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """What `evaluate_classification` returns, and the mean output of each neuron over the test set.
+    """What `evaluate_classification`, given `more`, returns, and the mean output of each neuron over the test set.
 
     Raises:
         UserError: the test set is empty.
@@ -74,6 +83,6 @@ def evaluate_with_rates(
                 for name, rate in rates.items():
                     sums[name] = sums.get(name, 0.0) + rate * len(labels)
 
-        result = evaluate_classification(model, watched(), loss_fn, process)
+        result = evaluate_classification(model, watched(), loss_fn, process, **more)
     totals = sum_over_ranks(list(sums.values()), process)
     return result, {name: total / result["samples"] for name, total in zip(sums, totals, strict=True)}

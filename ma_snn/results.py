@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from common.files import atomic_path
+from common.weights import write_card
 from ma_snn.config import Config
 
 
@@ -22,6 +23,7 @@ def write_results(config: Config, model: nn.Module, history: list[dict]) -> None
         content = {"net": state, "acc": accuracies[-1], "epoch": len(history), "acc_record": accuracies}
         with atomic_path(config.modelPath / config.modelNames) as temporary:
             torch.save(content, temporary, _use_new_zipfile_serialization=False)
+        write_card(config.modelPath / config.modelNames, model)
     if len(history) == config.num_epochs:
         write_table(config.recordPath / config.recordNames, history)
 

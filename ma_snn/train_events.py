@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 import ma_snn  # noqa: F401  (registers the models)
 from common.analysis import figures
+from common.analysis.evaluation import evaluate_fully
 from common.analysis.firing_rates import firing_rates, write_rates
 from common.files import make_folder
-from common.training import Process, announce, begin, fit, load_weights, make_loader
+from common.training import Process, announce, begin, describe, evaluation_folder, fit, make_loader, start_from
 from ma_snn.config import Config
 from ma_snn.data.events import datasets
 from ma_snn.evaluation import evaluate_clips, one_hot_loss
@@ -26,7 +27,7 @@ from ma_snn.results import log_to, write_results
 STEPS_DRAWN = 10
 
 
-def build_model(recipe: Recipe, config: Config, args: argparse.Namespace) -> nn.Module:
+def build_model(recipe: Recipe, config: Config, args: argparse.Namespace, process: Process) -> nn.Module:
     """The network that the settings describe, with `pretrained_path` loaded if given."""
     import timm
 
@@ -51,8 +52,7 @@ def build_model(recipe: Recipe, config: Config, args: argparse.Namespace) -> nn.
         width=args.width,
         **layers,
     )
-    if config.pretrained_path:
-        load_weights(model, config.pretrained_path)
+    start_from(model, config.pretrained_path, process, testing=config.onlyTest)
     return model
 
 
@@ -61,8 +61,9 @@ def main(recipe: Recipe) -> None:
     config, args = parse(recipe)
     process = begin(args)
     with log_to(make_folder(config.recordPath) / recipe.log, args.resume) if process.is_main else nullcontext():
-        model = build_model(recipe, config, args).to(process.device)
+        model = build_model(recipe, config, args, process).to(process.device)
         train_set, test_set = datasets(recipe, config, process)
+        describe(model, test_set)
         workers = config.num_workers if hasattr(config, "num_workers") else config.num_work
         loader = partial(
             make_loader,
@@ -74,7 +75,8 @@ def main(recipe: Recipe) -> None:
         test_loader = loader(test_set, config.batch_size_test, train=False)
         evaluate = partial(evaluate_clips, loader=test_loader, criterion=config.criterion, process=process)
         if config.onlyTest:
-            result = evaluate(model)
+            folder = evaluation_folder(config.recordPath, config.pretrained_path)
+            result = evaluate_fully(model, evaluate, test_set, process, folder)
             if process.is_main:
                 print(
                     f"{config.pretrained_path}: test accuracy {result['acc1']:.2f} % of {result['samples']} recordings"
@@ -149,7 +151,7 @@ def report(config: Config, model: nn.Module, history: list[dict], test_loader: D
     folder = config.recordPath / config.name
     frames, labels = next(iter(test_loader))
     rates = firing_rates(model, frames[:, 0].to(next(model.parameters()).device))
-    figures.training_curves(history, folder / "curves.png", config.name)
+    figures.training_curves(history, folder / "curves.png", config.name, config.target_size)
     write_rates(rates, folder / "firing_rates.csv")
     figures.firing_rate_chart(rates, folder / "firing_rates.png", f"{config.name}, first test clips")
     picture = frames[0, 0, :STEPS_DRAWN].transpose(-1, -2).numpy()  # the networks see x first, people y

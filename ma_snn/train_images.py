@@ -7,22 +7,26 @@ from functools import partial
 from pathlib import Path
 
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 import ma_snn  # noqa: F401  (registers the models)
+from common.analysis.evaluation import evaluate_fully
 from common.training import (
     Process,
     announce,
     begin,
     class_count,
+    classes_to_test,
     conclude,
+    describe,
     evaluate_classification,
+    evaluation_folder,
     fit,
     grad_scaler,
-    load_weights,
     make_loader,
     mixed_precision,
     run_folder,
+    start_from,
 )
 from ma_snn.Att_VGG.flags import MODELS, Recipe, parse, settings_name
 from ma_snn.Att_VGG.recipe import Mixing, SteppedAverage, build_loss, build_optimizer, build_schedule, labels_of
@@ -45,8 +49,7 @@ def build_model(args: argparse.Namespace, process: Process) -> nn.Module:
         c_ratio=args.c_ratio,
         width=args.width,
     ).to(process.device)
-    if args.weights:
-        load_weights(model, args.weights)
+    start_from(model, args.weights, process, testing=args.eval)
     return model
 
 
@@ -59,8 +62,9 @@ def main(recipe: Recipe) -> None:
         return
     part = parts(args, process)
     test_set = part(False)
-    args.num_classes = class_count(args.num_classes, len(test_set.classes), test_set.root)
+    args.num_classes = class_count(args.num_classes or classes_to_test(args), len(test_set.classes), test_set.root)
     model = build_model(args, process)
+    describe(model, test_set)
     loader = partial(
         make_loader,
         batch_size=args.batch_size,
@@ -71,7 +75,7 @@ def main(recipe: Recipe) -> None:
     )
     test_loader = loader(test_set, train=False)
     if args.eval:
-        test(args, process, model, test_loader)
+        test(args, process, model, test_loader, test_set)
         return
     train_set = part(True)
     if process.is_main:
@@ -94,9 +98,18 @@ def main(recipe: Recipe) -> None:
     train(args, process, model, train_loader, evaluate)
 
 
-def test(args: argparse.Namespace, process: Process, model: nn.Module, test_loader: DataLoader) -> None:
+def test(
+    args: argparse.Namespace, process: Process, model: nn.Module, test_loader: DataLoader, test_set: Dataset
+) -> None:
     """Print accuracies and the mean output of the neurons over the test set."""
-    result, rates = evaluate_with_rates(model, test_loader, build_loss(args), process)
+    rates: dict[str, float] = {}
+
+    def evaluate(model: nn.Module, **more: object) -> dict[str, float]:
+        result, found = evaluate_with_rates(model, test_loader, build_loss(args), process, **more)
+        rates.update(found)
+        return result
+
+    result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
     if process.is_main:
         among_5 = f", among five {result['acc5']:.2f} %" if "acc5" in result else ""
         print(

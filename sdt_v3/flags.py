@@ -20,7 +20,6 @@ CLASSES = {"har-dvs": 300, "gesture": 11, "gait-day": 21, "gait-night": 21}
 UNUSED_ON_EVENTS = ("--layer_decay", "--aa", "--color_jitter", "--reprob", "--remode", "--recount", "--drop_path")
 """The release gives every layer of a DVS network the same rate, and its frames pass through none of the others."""
 TINY_IMAGES = {
-    "nb_classes": 10,
     "input_size": 64,
     "augment": False,
     "batch_size": 16,
@@ -68,7 +67,7 @@ def parse_images(recipe: ImageRecipe, arguments: Sequence[str] | None = None) ->
     """
     flags = Flags(f"Train or evaluate an SDT V3 network of the {recipe.family.__name__.split('.')[-1]} family.")
     training_options(flags, names_of(recipe.family), recipe.model, batch_size=64, blr=6e-4)
-    classifier_options(flags, time_steps=1, nb_classes=1000, clip_grad=None)
+    classifier_options(flags, time_steps=1, clip_grad=None)
     image_options(flags)
     if recipe.is_large:
         flags.option("--layer_decay", type=float, default=1.0, help="factor of the learning rate per layer")
@@ -93,7 +92,7 @@ def parse_events(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     flags = Flags("Train or evaluate an SDT V3 network on event frames.")
     model = "Efficient_Spiking_Transformer_scaling_8_19M"
     training_options(flags, names_of(dvs), model, batch_size=96, blr=6e-4)
-    classifier_options(flags, time_steps=8, nb_classes=None, clip_grad=1.0)
+    classifier_options(flags, time_steps=8, clip_grad=1.0)
     flags.without_effect(*UNUSED_ON_EVENTS)
     mixing_options(flags)
     option = flags.option
@@ -143,12 +142,12 @@ def training_options(flags: Flags, models: Sequence[str], model: str, batch_size
     flags.set_defaults(amp=None)
 
 
-def classifier_options(flags: Flags, time_steps: int, nb_classes: int | None, clip_grad: float | None) -> None:
+def classifier_options(flags: Flags, time_steps: int, clip_grad: float | None) -> None:
     """What fine-tuning adds, for images and events."""
     option = flags.option
     option("--finetune", "--weights", dest="weights", type=Path, help="file or name to start from, or to evaluate")
     option("--time_steps", type=int, default=time_steps, minimum=1, help="T")
-    option("--nb_classes", type=int, default=nb_classes, minimum=1)
+    option("--nb_classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("--clip_grad", type=float, default=clip_grad, help="largest norm of all gradients together")
     flags.without_effect("--dist_eval", "--global_pool", "--cls_token", "--resplit")
 

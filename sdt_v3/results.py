@@ -60,7 +60,7 @@ class Results:
         }
         if self.ema is not None:
             content["model_ema"] = self.ema.module.state_dict()
-        save_file(self.args.output_dir / name, content)
+        save_file(self.args.output_dir / name, content, model)
 
     def log(self, model: nn.Module, history: list[Row]) -> None:
         """Write `log.txt`, a JSON line per epoch."""

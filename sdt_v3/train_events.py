@@ -9,13 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from common.analysis.evaluation import evaluate_fully
 from common.training import (
     Process,
     announce,
     average_of,
     begin,
     conclude,
+    describe,
     evaluate_classification,
+    evaluation_folder,
     fit,
     grad_scaler,
     make_loader,
@@ -49,11 +52,11 @@ def loader_of(args: argparse.Namespace, process: Process) -> Callable[..., DataL
 
 
 def evaluate_frames(
-    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process
+    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
 ) -> dict[str, float]:
-    """Cross entropy and accuracies in the precision of training."""
+    """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
     with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
-        return evaluate_classification(model, loader, F.cross_entropy, process)
+        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
 def main() -> None:
@@ -62,10 +65,11 @@ def main() -> None:
     process = begin(args)
     train_set, test_set = datasets(args, process)
     model = build_model(args, process)
+    describe(model, test_set)
     loader = loader_of(args, process)
     evaluate = partial(evaluate_frames, loader=loader(test_set, train=False), args=args, process=process)
     if args.eval:
-        result = evaluate(model)
+        result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
         if process.is_main:
             print(f"{args.weights}: test accuracy {result['acc1']:.2f} % of {result['samples']} recordings")
         return

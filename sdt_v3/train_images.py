@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from common.analysis.evaluation import evaluate_fully
 from common.training import (
     Process,
     announce,
@@ -16,7 +17,9 @@ from common.training import (
     average_of,
     begin,
     conclude,
+    describe,
     evaluate_classification,
+    evaluation_folder,
     fit,
     grad_scaler,
     make_loader,
@@ -43,6 +46,7 @@ def main(recipe: ImageRecipe) -> None:
     process = begin(args)
     train_set, test_set = train_and_val(args, process)
     model = build_model(recipe, args, process)
+    describe(model, test_set)
     loader = partial(
         make_loader,
         batch_size=args.batch_size,
@@ -54,7 +58,7 @@ def main(recipe: ImageRecipe) -> None:
     test_loader = loader(test_set, train=False)
     evaluate = partial(evaluate_images, loader=test_loader, args=args, process=process)
     if args.eval:
-        result = evaluate(model)
+        result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
         if process.is_main:
             print(f"{args.weights}: test accuracy {result['acc1']:.2f} % of {result['samples']} images")
         return
@@ -78,11 +82,11 @@ def main(recipe: ImageRecipe) -> None:
 
 
 def evaluate_images(
-    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process
+    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
 ) -> dict[str, float]:
-    """Cross entropy and accuracies in the precision of training."""
+    """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
     with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
-        return evaluate_classification(model, loader, F.cross_entropy, process)
+        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
 def train(

@@ -48,6 +48,6 @@ def write_results(
     folder = output_dir / "spiking_rate" / script
     if new_best:
         save_file(folder / f"spikingrate_epoch{newest['epoch']}.pt", [torch.tensor(rate) for rate in rates.values()])
-        save_file(weights_path(output_dir, script), model.state_dict())
+        save_file(weights_path(output_dir, script), model.state_dict(), model)
     if newest["epoch"] == epochs:
         save_file(folder / "name_list.pt", [f"module.{name}" for name in rates])

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from common.analysis import figures
+from common.analysis.evaluation import evaluate_fully
 from common.analysis.firing_rates import firing_rates, write_rates
 from common.datasets.event_frames import EventFrames
 from common.training import (
@@ -16,15 +17,18 @@ from common.training import (
     announce,
     begin,
     class_count,
+    classes_to_test,
     conclude,
     cosine,
+    describe,
     evaluate_classification,
+    evaluation_folder,
     fit,
-    load_weights,
     make_loader,
     mean_over_time,
     mixed_precision,
     stack_time_first,
+    start_from,
 )
 from common.training.record import Board
 from sma.data import datasets
@@ -45,8 +49,7 @@ def build_model(recipe: Recipe, args: argparse.Namespace, process: Process) -> n
         lightweight=args.lightweight,
         width=args.width,
     ).to(process.device)
-    if args.weights:
-        load_weights(model, args.weights)
+    start_from(model, args.weights, process, testing=args.eval)
     return model
 
 
@@ -55,8 +58,9 @@ def main(recipe: Recipe) -> None:
     args = parse(recipe)
     process = begin(args)
     train_set, test_set = datasets(recipe, args, process)
-    args.num_classes = class_count(args.num_classes, train_set.num_classes, train_set.root)
+    args.num_classes = class_count(args.num_classes or classes_to_test(args), train_set.num_classes, train_set.root)
     model = build_model(recipe, args, process)
+    describe(model, test_set)
     loader = partial(
         make_loader,
         batch_size=args.batch_size,
@@ -75,7 +79,7 @@ def main(recipe: Recipe) -> None:
         reduce_output=mean_over_time,
     )
     if args.eval:
-        result = evaluate(model)
+        result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
         if process.is_main:
             print(f"{args.weights}: test accuracy {result['acc1']:.2f} % of {result['samples']:.0f} recordings")
         return

@@ -55,13 +55,9 @@ TINY_IMAGES = {
 }
 """A preset for a laptop: a narrow network of one block, few steps, no augmentation. None of it is the papers'."""
 
-IMAGENET = ImageRecipe(
-    HERE / "imagenet/imagenet.yml", "8_768", "imagenet", TINY_IMAGES | {"num_classes": 10, "img_size": 64}
-)
+IMAGENET = ImageRecipe(HERE / "imagenet/imagenet.yml", "8_768", "imagenet", TINY_IMAGES | {"img_size": 64})
 CIFAR10 = ImageRecipe(HERE / "cifar10/cifar10.yml", "cifar_4_384", "torch/cifar10", TINY_IMAGES)
-CIFAR100 = ImageRecipe(
-    HERE / "cifar100/cifar100.yml", "cifar_4_384", "torch/cifar100", TINY_IMAGES | {"num_classes": 10}
-)
+CIFAR100 = ImageRecipe(HERE / "cifar100/cifar100.yml", "cifar_4_384", "torch/cifar100", TINY_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,6 @@ class EventRecipe:
 
     dataset: str
     folder: str
-    num_classes: int
     epochs: int
     names: tuple[str, ...] = ()
     """Further names of the data set that `--dataset` takes."""
@@ -93,8 +88,8 @@ TINY_EVENTS = {
 }
 """A preset for a laptop: a narrow network of one block, few steps, 32 x 32 pixels. None of it is the papers'."""
 
-CIFAR10_DVS = EventRecipe("cifar10dvs", "cifar10dvs", num_classes=10, epochs=96)
-DVS128_GESTURE = EventRecipe("dvs128", "DVS128Gesture", num_classes=11, epochs=192, names=("dvs128_gesture",))
+CIFAR10_DVS = EventRecipe("cifar10dvs", "cifar10dvs", epochs=96)
+DVS128_GESTURE = EventRecipe("dvs128", "DVS128Gesture", epochs=192, names=("dvs128_gesture",))
 
 
 def image_flags(recipe: ImageRecipe) -> Flags:
@@ -105,7 +100,7 @@ def image_flags(recipe: ImageRecipe) -> Flags:
     option("-data-dir", "--data-dir", "--data-path", dest="data_dir", type=Path, help="folder of the data set")
     option("-d", "--dataset", default=recipe.dataset, help="imagenet, torch/cifar10 or torch/cifar100")
     option("-T", "--time-step", dest="T", type=int, default=4, minimum=1, help="time steps")
-    option("--num-classes", type=int, default=1000, minimum=1)
+    option("--num-classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("-b", "--batch-size", type=int, default=32, minimum=1, help="per process")
     option("-vb", "--val-batch-size", type=int, default=16, minimum=1, help="per process")
     option("-j", "--workers", type=int, default=4, help="loader processes, at most one per core")
@@ -189,7 +184,7 @@ def parse_events(recipe: EventRecipe, arguments: Sequence[str] | None = None) ->
     option("--model", default="SEWResNet", help="names the folder of the run, nothing else; see --network")
     names = (recipe.dataset, recipe.folder, recipe.folder.lower(), *recipe.names)
     option("--dataset", choices=tuple(dict.fromkeys(names)), default=recipe.dataset)
-    option("--num-classes", type=int, default=recipe.num_classes, minimum=1)
+    option("--num-classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("-b", "--batch-size", type=int, default=16, minimum=1, help="per process")
     option("-j", "--workers", type=int, default=4, help="loader processes, at most one per core")
     option("-T", "--T", dest="T", type=int, default=16, minimum=1, help="frames per recording")

@@ -19,10 +19,10 @@ from common.training import (
     Process,
     evaluate_classification,
     load_state,
-    load_weights,
     mixes,
     mixup_of,
     read_weights,
+    start_from,
 )
 from common.training.checkpoint import FORMAT, read_file, state_of
 
@@ -60,8 +60,7 @@ def build_model(args: argparse.Namespace, variant: str, process: Process) -> nn.
         )
     except ValueError as error:
         raise UserError(f"these settings make no network: {error}") from error
-    if args.weights:
-        load_weights(model, args.weights)
+    start_from(model, args.weights, process, testing=args.eval)
     return model.to(process.device)
 
 
@@ -133,11 +132,11 @@ def training_loss(args: argparse.Namespace, mixed: bool) -> Callable[[Tensor, Te
     return partial(F.cross_entropy, label_smoothing=0.0 if mixed else args.smoothing)
 
 
-def evaluate(model: nn.Module, loader: DataLoader, process: Process, amp: bool) -> dict[str, float]:
-    """Cross entropy and accuracies in percent, in half precision with `amp`."""
+def evaluate(model: nn.Module, loader: DataLoader, process: Process, amp: bool, **more: object) -> dict[str, float]:
+    """Cross entropy and accuracies in percent, in half precision with `amp`; `more` for `evaluate_classification`."""
     kind = process.device.type
     with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=amp):
-        return evaluate_classification(model, loader, F.cross_entropy, process)
+        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
 def is_exact(checkpoint: Path | bool | None) -> bool:

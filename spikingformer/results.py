@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from common.files import atomic_path
 from common.training.checkpoint import save_file
 from common.training.record import Board
+from common.weights import card_file, write_card
 from spikingformer.recipe import EpochSchedule
 
 Row = dict[str, float]
@@ -66,14 +67,17 @@ class ImageResults:
         write_summary(self.folder, history, self.average is not None)
         newest = history[-1]
         ranked = sorted(history, key=self.metric, reverse=True)  # stable: of equals the earlier is better
-        save_file(self.folder / LAST, self.checkpoint(model, newest))
+        save_file(self.folder / LAST, self.checkpoint(model, newest), model)
         kept = ranked[: self.args.checkpoint_hist]
         if newest in kept:
             copy(self.folder / LAST, self.path(newest))
+            write_card(self.path(newest), model)
         if newest is ranked[0]:
             copy(self.folder / LAST, self.folder / "model_best.pth.tar")
+            write_card(self.folder / "model_best.pth.tar", model)
         for row in ranked[len(kept) :]:
-            self.path(row).unlink(missing_ok=True)
+            for path in (self.path(row), card_file(self.path(row))):
+                path.unlink(missing_ok=True)
 
     def path(self, row: Row) -> Path:
         """The checkpoint of an epoch."""
@@ -134,9 +138,9 @@ class EventResults:
             "test_acc5_at_max_test_acc1": best.get("test_acc5"),
         }
         if newest is best:
-            save_file(self.folder / "checkpoint_max_test_acc1.pth", content)
+            save_file(self.folder / "checkpoint_max_test_acc1.pth", content, model)
         if newest["epoch"] == self.epochs:
-            save_file(self.folder / f"checkpoint_{self.epochs - 1}.pth", content)
+            save_file(self.folder / f"checkpoint_{self.epochs - 1}.pth", content, model)
 
 
 class StepLog:

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from common.analysis.evaluation import evaluate_fully
 from common.files import atomic_path
-from common.training import Process, announce, begin, conclude, fit, labels_of, make_loader
+from common.training import Process, announce, begin, conclude, describe, evaluation_folder, fit, labels_of, make_loader
 from common.training.record import Board
 from spikingformer.data.events import FrameBatches, datasets
 from spikingformer.flags import TINY_EVENTS, EventRecipe, network_name, parse_events
@@ -31,6 +32,7 @@ def main(recipe: EventRecipe) -> None:
     process = begin(args)
     train_set, test_set = datasets(recipe, args, process)
     model = build_model(args, "dvs_2_256", process)
+    describe(model, test_set)
     loader = partial(
         make_loader,
         batch_size=args.batch_size,
@@ -40,7 +42,9 @@ def main(recipe: EventRecipe) -> None:
     )
     test_loader = loader(test_set, train=False)
     if args.eval:
-        result = evaluate(model, test_loader, process, amp=False)
+        own_test = partial(evaluate, loader=test_loader, process=process, amp=False)
+        folder = evaluation_folder(args.output_dir, args.weights)
+        result = evaluate_fully(model, own_test, test_set, process, folder)
         if process.is_main:
             print(f"{args.weights}: test accuracy {result['acc1']:.2f} % of {result['samples']} recordings")
         return

@@ -7,8 +7,21 @@ from pathlib import Path
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from common.analysis.evaluation import evaluate_fully
 from common.layers import channels_last
-from common.training import Process, announce, average_of, begin, conclude, fit, grad_scaler, make_loader, run_folder
+from common.training import (
+    Process,
+    announce,
+    average_of,
+    begin,
+    conclude,
+    describe,
+    evaluation_folder,
+    fit,
+    grad_scaler,
+    make_loader,
+    run_folder,
+)
 from spikingformer.data.images import ImageBatches, both_parts, data_root, dataset_name, open_part
 from spikingformer.flags import ImageRecipe, network_name, parse_images
 from spikingformer.recipe import (
@@ -28,14 +41,16 @@ def main(recipe: ImageRecipe, *, testing: bool = False) -> None:
     """Run a script: train and test, or only test given weights."""
     args = parse_images(recipe, testing=testing)
     process = begin(args)
+    root = data_root(args, process)
+    parts = [open_part(args, root, train=False)] if args.eval else [*both_parts(args, root)]
     model = build_model(args, recipe.variant, process)
     if args.channels_last:
         channels_last(model)
-    root = data_root(args, process)
     if args.eval:
-        test(args, process, model, open_part(args, root, train=False))
+        test(args, process, model, *parts)
         return
-    train_set, test_set = both_parts(args, root)
+    train_set, test_set = parts
+    describe(model, test_set)
     if process.is_main:
         what = f"{len(train_set)} training and {len(test_set)} test images of {args.img_size} px"
         announce(args, recipe.tiny, f"{network_name(args)}: T={args.T}, {args.num_classes} classes, {what}")
@@ -57,7 +72,8 @@ def loader_of(args: argparse.Namespace, process: Process, images: Dataset, *, tr
 
 def test(args: argparse.Namespace, process: Process, model: nn.Module, test_set: Dataset) -> None:
     """Print loss and accuracies of the weights."""
-    result = evaluate(model, loader_of(args, process, test_set, train=False), process, args.amp)
+    own_test = partial(evaluate, loader=loader_of(args, process, test_set, train=False), process=process, amp=args.amp)
+    result = evaluate_fully(model, own_test, test_set, process, evaluation_folder(args.output, args.weights))
     if process.is_main:
         metrics = {name: round(result[key], 4) for name, key in METRICS.items() if key in result}
         print(f"{args.weights}: {metrics} of {result['samples']} images")

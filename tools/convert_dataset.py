@@ -28,6 +28,7 @@ from common.training import run
 from tools import data_checks as checks
 from tools import data_preview
 from tools.data_sets import data_sets
+from tools.text import one_of
 
 FIRST_RULE = "the first 90 % of each class by name train"
 QUICK = 100
@@ -66,7 +67,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     draw.add_argument("--samples", type=int, default=8, help="how many (default: %(default)s)")
     draw.add_argument("-T", type=int, help=f"frames; by default those that there are, or {FRAMES} cut from events")
     draw.add_argument("--output", type=Path, default=Path("previews"), help="folder (default: %(default)s)")
-    listing = verbs.add_parser("list", help="all data sets, their papers, sources, folders and terms")
+    all_of_them = "all data sets, their papers, sources, folders and terms"
+    listing = verbs.add_parser("list", help=all_of_them, description=all_of_them.capitalize() + ".")
     listing.set_defaults(action=list_all)
     arguments = sys.argv[1:] if arguments is None else arguments
     return parser.parse_args(["prepare", *arguments] if arguments[:1] and arguments[0] in data_sets() else arguments)
@@ -77,7 +79,7 @@ def _verb(
 ) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(action=action)
-    parser.add_argument("dataset", choices=data_sets(), metavar="DATASET", help=", ".join(data_sets()))
+    parser.add_argument("dataset", type=one_of(data_sets()), metavar="DATASET", help=", ".join(data_sets()))
     return parser
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -53,40 +54,60 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quick", action="store_true", help="do not try the launcher")
     options = parser.parse_args(arguments)
-    report = examine(quick=options.quick)
-    print(json.dumps(report, indent=2) if options.json else readable(report))
+    report = examine(quick=options.quick, show=None if options.json else lambda text: print(text, flush=True))
+    if options.json:
+        print(json.dumps(report, indent=2))
     if report["problems"]:
         raise SystemExit(1)
 
 
-def examine(*, quick: bool) -> dict[str, dict[str, str]]:
-    """The report as nested dictionaries of text, "problems" the last.
+def examine(*, quick: bool, show: Callable[[str], None] | None = None) -> dict[str, dict[str, str]]:
+    """The report as nested dictionaries of text, "problems" the last; `show` is given its lines as they are found.
 
     Raises:
         UserError: SNN_BACKEND names no backend.
     """
-    report = {
-        "versions": {"python": platform.python_version()} | versions(),
-        "processor": {
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-            "cores": str(os.cpu_count()),
-            "threads of torch": str(torch.get_num_threads()),
-        },
-        "cuda": {
-            "torch is built for": torch.version.cuda or "no CUDA",
-            "devices": ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none",
-            "CuPy": cuda.missing() or "launches kernels",
-        },
-        "neuron backend": {"wanted": dispatch.wanted()},
-        "neurons on CPU tensors": neurons("cpu"),
-        "neurons on CUDA tensors": neurons("cuda"),
-        "convolutions": convolutions(),
-        "events": events(),
-        "launcher": {"two processes": "not tried" if quick else launcher()},
-        "data sets": homes(),
-        "weights": weights(),
+    report: dict[str, dict[str, str]] = {}
+    sections = {
+        "versions": lambda: {"python": platform.python_version()} | versions(),
+        "processor": processor,
+        "cuda": devices,
+        "neuron backend": lambda: {"wanted": dispatch.wanted()},
+        "neurons on CPU tensors": lambda: neurons("cpu"),
+        "neurons on CUDA tensors": lambda: neurons("cuda"),
+        "convolutions": convolutions,
+        "events": events,
+        "launcher": lambda: {"two processes": "not tried" if quick else launcher()},
+        "data sets": homes,
+        "weights": weights,
+        "problems": lambda: problems(report),
     }
-    return report | {"problems": problems(report)}
+    for heading, look in sections.items():
+        if show:
+            show(heading)
+        report[heading] = look()
+        if show:
+            show("\n".join(f"  {line}" for line in aligned(report[heading] or {"none": ""})))
+    return report
+
+
+def processor() -> dict[str, str]:
+    """What computes."""
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": str(os.cpu_count()),
+        "threads of torch": str(torch.get_num_threads()),
+    }
+
+
+def devices() -> dict[str, str]:
+    """The GPUs, and what launches kernels on them; CuPy is of no use without one."""
+    names = ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
+    return {
+        "torch is built for": torch.version.cuda or "no CUDA",
+        "devices": names or "none",
+        "CuPy": (cuda.missing() or "launches kernels") if names else "not needed: there is no CUDA device",
+    }
 
 
 def versions() -> dict[str, str]:
@@ -116,6 +137,8 @@ def neurons(device_type: str) -> dict[str, str]:
             report[str(dtype).removeprefix("torch.")] = f"none: {error}"
     for name, refusal in dispatch.REFUSALS.items():
         reason = refusal(device_type, torch.float32)
+        if device_type == name == "cuda" and not torch.cuda.is_available():
+            reason = "there is no CUDA device"
         if reason:
             report[f"not {name}"] = reason
     return report
@@ -161,9 +184,14 @@ def launcher() -> str:
 def homes() -> dict[str, str]:
     """Which data sets lie where the papers' scripts look for them."""
     return {
-        name: f"something in {data.home}" if (ROOT / data.home).is_dir() else f"not in {data.home}"
+        name: f"something in {data.home}" if has_data(ROOT / data.home) else f"not in {data.home}"
         for name, data in data_sets().items()
     }
+
+
+def has_data(folder: Path) -> bool:
+    """Whether a folder holds anything but code."""
+    return folder.is_dir() and any(path.suffix != ".py" and path.name != "__pycache__" for path in folder.iterdir())
 
 
 def weights() -> dict[str, str]:
@@ -187,14 +215,6 @@ def problems(report: dict[str, dict[str, str]]) -> dict[str, str]:
     if "not compiled" in report["events"]:
         found["events without compiled code, slow"] = report["events"]["not compiled"]
     return found
-
-
-def readable(report: dict[str, dict[str, str]]) -> str:
-    """The report as aligned lines under headings."""
-    lines = []
-    for heading, entries in report.items():
-        lines += [heading, *(f"  {line}" for line in aligned(entries or {"none": ""}))]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from torch import Tensor
 from common.analysis.energy import Formula, with_heads
 from common.analysis.energy_report import energy_report
 from common.analysis.operations import count_operations
-from common.errors import UserError
-from common.training import load_weights, run
-from tools.networks import build
+from common.errors import UserError, nearest
+from common.training import run
+from tools.networks import trained
 from tools.papers import card_of, formulas
 from tools.text import aligned
 
@@ -59,9 +59,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def report(options: argparse.Namespace) -> None:
     """Build the network, count, print the totals and write both files."""
     torch.manual_seed(options.seed)
-    model = build(options.model, options.kwargs)
-    if options.weights:
-        load_weights(model, options.weights)
+    model = trained(options.model, options.kwargs, options.weights)
     shape = options.input_shape or model.layout.shape()
     x = read_input(options.input) if options.input else random_input(shape, options.random)
     axis = model.layout.batch_axis if options.batch_dim is None else options.batch_dim
@@ -75,8 +73,8 @@ def report(options: argparse.Namespace) -> None:
     formula = chosen(name, options.mac_pj, options.ac_pj)
     print(f"{options.model}, input {list(x.shape)}, formula {name}: {formula}")
     energy_report(layers, formula, options.output_dir, options.model)
-    if not (options.weights and options.input):
-        print("warning: random weights or input, so the firing rates are not those of a trained network")
+    if not options.input:
+        print("warning: random input, so the firing rates are not those of real data; give some by --input")
 
 
 def chosen(name: str, mac_pj: float | None = None, ac_pj: float | None = None) -> Formula:
@@ -86,7 +84,9 @@ def chosen(name: str, mac_pj: float | None = None, ac_pj: float | None = None) -
         UserError: the name is unknown.
     """
     if name not in formulas():
-        raise UserError(f"unknown energy formula {name!r}; choose one of {', '.join(formulas())}")
+        raise UserError(
+            f"unknown energy formula {name!r}: {nearest(name, formulas())}there are {', '.join(formulas())}"
+        )
     given = {"mac_pj": mac_pj, "ac_pj": ac_pj}
     return replace(formulas()[name], **{key: value for key, value in given.items() if value is not None})
 

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.training import load_weights, run
-from tools.networks import build
+from common.training import run
+from tools.networks import trained
 from tools.papers import why_not_exported
 from tools.programs import export_program, save_program
 
@@ -37,11 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Export as the command line says."""
     options = parse(arguments)
     torch.manual_seed(options.seed)
-    model = build(options.model, options.kwargs).eval()
-    if options.weights:
-        load_weights(model, options.weights)
-    else:
-        print("warning: random weights; give those of a trained network by --weights")
+    model = trained(options.model, options.kwargs, options.weights)
     if reason := why_not_exported(options.model, model):
         raise UserError(f"{options.model} cannot be exported: {reason}")
     path = Path(options.output or f"{options.model}{SUFFIXES[options.format]}")

@@ -22,7 +22,7 @@ from common.errors import UserError
 from common.files import sha256
 from common.training import read_weights, run
 from common.training.checkpoint import save_file
-from common.weights import locate, weights_file
+from common.weights import card_facts, locate, weights_file
 from tools import verify_weights
 from tools.networks import key_value
 from tools.papers import card_of
@@ -171,14 +171,17 @@ def convert(options: argparse.Namespace) -> None:
     if target.resolve() == path.resolve():
         raise UserError(f"{target} would be overwritten by its own conversion; give another --output")
     state = read_weights(path)
-    create = dict(map(key_value, options.kwargs))
+    card = card_facts(path)
+    known = card.get("create", {}) if card.get("model") == options.model else {}
+    create = known | dict(map(key_value, options.kwargs))
     check_fit(state, options.model, create, path)
     if options.to == "torch":
         save_file(target, state)
     else:
         facts = store.facts_of(path, path.stat().st_size, sha256(path))
         network = {"paper": card_of(options.model).package.partition(".")[0], "model": options.model, "create": create}
-        write_weights(target, state, name=target.stem, source=str(path), **network, **facts)
+        more = {key: fact for key, fact in card.items() if key in ("classes", "reading")}
+        write_weights(target, state, name=target.stem, source=str(path), **network, **facts, **more)
     print(f"{target}: {len(state)} tensors of {options.model}")
 
 

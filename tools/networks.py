@@ -2,11 +2,14 @@
 
 import ast
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import nn
 
-from common.errors import UserError
-from tools.papers import card_of, papers
+from common.errors import UserError, nearest
+from common.training import load_weights
+from common.weights import card_facts, locate
+from tools.papers import networks, papers
 
 
 def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
@@ -17,14 +20,35 @@ def build(name: str, arguments: Sequence[str] = ()) -> nn.Module:
     """
     import timm
 
-    known = ", ".join(papers())
-    if not timm.is_model(name) or card_of(name) is None:
-        raise UserError(f"unknown network {name!r}; `timm.list_models()` after importing one of {known} lists them")
+    known = networks()
+    if name not in known:
+        raise UserError(
+            f"unknown network {name!r}: {nearest(name, known)}`timm.list_models()` after importing one of "
+            f"{', '.join(papers())} lists them"
+        )
     parsed = dict(map(key_value, arguments))
     try:
         return timm.create_model(name, **parsed)
     except (TypeError, ValueError) as error:
         raise UserError(f"cannot build {name}: {error}") from error
+
+
+def trained(name: str, arguments: Sequence[str], weights: str | Path | None) -> nn.Module:
+    """`build` in evaluation mode with `weights` in it; what `arguments` leave out is as the card of the weights says.
+
+    Without weights they are random, which is said.
+
+    Raises:
+        UserError: see `build` and `load_weights`.
+    """
+    if not weights:
+        print("warning: random weights, with which few neurons fire; give those of a trained network by --weights")
+        return build(name, arguments).eval()
+    card = card_facts(locate(weights))
+    known = card.get("create", {}) if card.get("model") == name else {}
+    model = build(name, [*(f"{key}={value!r}" for key, value in known.items()), *arguments]).eval()
+    load_weights(model, weights)
+    return model
 
 
 def key_value(argument: str) -> tuple[str, object]:

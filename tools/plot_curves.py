@@ -15,6 +15,7 @@ from common.analysis.figures import new_figure, save_figure
 from common.errors import UserError
 from common.training import run as run_tool
 from spikingformer.published import curves
+from tools.text import one_of
 
 ACCURACY = "top-1 accuracy (%)"
 PANELS = {
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     runs = curves()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("history", type=Path, nargs="*", help="log.csv or summary.csv of your runs")
-    parser.add_argument("--run", nargs="+", choices=runs, default=[], metavar="NAME", help="published runs")
+    parser.add_argument("--run", nargs="+", type=one_of(runs), default=[], metavar="NAME", help="published runs")
     parser.add_argument("--list", action="store_true", help="name the published runs and their best accuracy")
     parser.add_argument("--output", type=Path, default=Path("curves.png"), help="picture (default: %(default)s)")
     options = parser.parse_args(arguments)

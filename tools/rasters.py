@@ -23,7 +23,7 @@ class Activity:
     shape: tuple[int, ...]
     """The neurons of one step: `[C, H, W]`, `[C, N]` or `[F]`."""
     raster: np.ndarray
-    """`[neurons, T]`: the output of evenly spaced neurons at each step."""
+    """`[neurons, T]`: the output of the most active neurons at each step, the most active first."""
     rate_map: np.ndarray
     """Mean over the steps, and for `[C, H, W]` over the channels: `[H, W]`, `[C, N]` or `[F]`."""
     rate: float
@@ -94,22 +94,26 @@ def _by_step(neuron: nn.Module, output: Tensor) -> Tensor:
 def _activity(name: str, output: Tensor, neurons: int) -> Activity:
     output = output.float()
     steps, mean = output.flatten(1), output.mean(0)
-    chosen = torch.linspace(0, steps.shape[1] - 1, min(neurons, steps.shape[1])).round().long()
+    chosen = steps.abs().sum(0).argsort(descending=True, stable=True)[:neurons]
     rate_map = mean.mean(0) if mean.ndim == 3 else mean
     active = (steps != 0).any(0).float().mean().item()
     shape = tuple(output.shape[1:])
     return Activity(name, shape, steps[:, chosen].T.numpy(), rate_map.numpy(), steps.mean().item(), active)
 
 
+def _title(one: Activity) -> str:
+    return f"{one.name}\n{one.rate:.2e} spikes per neuron and step" if one.rate else f"{one.name}\nno spike"
+
+
 def raster_panels(activities: Iterable[Activity]) -> list[Panel]:
     """One panel per layer, neurons over steps."""
-    return [Panel(f"{one.name}\nrate {one.rate:.3f}", one.raster, ("neuron", "step")) for one in activities]
+    return [Panel(_title(one), one.raster, ("most active neurons", "step")) for one in activities]
 
 
 def rate_panels(activities: Iterable[Activity]) -> list[Panel]:
     """One panel per layer, the mean output of each place."""
     axes = {3: SPACE, 2: ("channel", "token"), 1: ("rate", "neuron")}
-    return [Panel(f"{one.name}\nrate {one.rate:.3f}", one.rate_map, axes[len(one.shape)]) for one in activities]
+    return [Panel(_title(one), one.rate_map, axes[len(one.shape)]) for one in activities]
 
 
 def write_rates(activities: Iterable[Activity], path: str | Path) -> Path:

@@ -33,23 +33,26 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = command.add_subparsers(required=True, metavar="VERB")
 
-    verb = verbs.add_parser("list", help="name the tables")
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text.capitalize() + ".")
+
+    verb = add("list", "name the tables")
     verb.add_argument("--paper", choices=papers(), help="only those of one paper")
     verb.set_defaults(verb=list_tables)
 
-    verb = verbs.add_parser("plan", help="print the commands of a table, its data and what is known of its time")
+    verb = add("plan", "print the commands of a table, its data and what is known of its time")
     verb.add_argument("table", nargs="?", metavar="TABLE", help="a name that `list` shows")
     verb.add_argument("--all", action="store_true", help="of all tables")
     verb.add_argument("--seed", type=int, help="another seed than the published one")
     verb.set_defaults(verb=print_plan)
 
-    verb = verbs.add_parser("report", help="write report.md and report.html")
+    verb = add("report", "write report.md and report.html")
     verb.add_argument("--output", type=Path, default=Path("report"), metavar="FOLDER", help="default: %(default)s")
     verb.add_argument("--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help="output folders of your runs")
     verb.add_argument("--junit", type=Path, metavar="FILE", help="what `pytest --junit-xml=FILE` wrote")
     verb.set_defaults(verb=report)
 
-    verb = verbs.add_parser("update", help="write the tables that are generated anew, in READMEs and beside them")
+    verb = add("update", "write the tables that are generated anew, in READMEs and beside them")
     verb.set_defaults(verb=update)
     return command
 

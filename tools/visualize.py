@@ -15,6 +15,7 @@ gradcam    where in the sample the evidence for a class lies (Grad-CAM)
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -32,11 +33,14 @@ from common.analysis.samples import Reading, read_sample
 from common.errors import UserError
 from common.events.frames import SPLITS
 from common.files import atomic_path
-from common.training import load_weights, run
-from tools.networks import build
+from common.predict import reading_for
+from common.training import run
+from common.weights import card_facts, locate
+from tools.networks import trained
 from tools.papers import papers
 from tools.rasters import heat_maps, neuron_activity, raster_panels, rate_panels, write_rates
 
+FORMATS = ("png", "pdf", "svg")
 SMALLEST_PICTURE = 256
 """Pixels of the shorter side of a Grad-CAM picture; a smaller sample is enlarged."""
 
@@ -76,6 +80,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             add_network_options(own)
         add_reading_options(own)
         own.add_argument("--output-dir", type=Path, default=Path("pictures"), help="folder of the files (%(default)s)")
+    for verb in ("events", "spikes", "attention"):
+        parsers[verb].add_argument("--format", choices=FORMATS, default="png", help="of the figures (%(default)s)")
     parsers["spikes"].add_argument("--neurons", type=int, default=100, help="rows of a raster (%(default)s)")
     parsers["heat"].add_argument("--neuron", type=int, default=5, help="layer, from 0 as registered (%(default)s)")
     parsers["gradcam"].add_argument("--layer", required=True, help="module whose output is looked at, e.g. conv5_x")
@@ -93,22 +99,22 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """How the sample is read."""
+    """How the sample is read; what is not given is as the card of the weights says."""
     parser.add_argument("-T", type=int, help="frames of a recording (as the network needs, else 16)")
-    parser.add_argument("--split-by", choices=SPLITS, default="number", help="equal counts or durations (%(default)s)")
-    parser.add_argument("--downsample", type=int, default=1, metavar="K", help="add up squares of K x K pixels")
+    parser.add_argument("--split-by", choices=SPLITS, help="equal counts (default) or durations")
+    parser.add_argument("--downsample", type=int, metavar="K", help="add up squares of K x K pixels")
     parser.add_argument(
         "--sensor-size", type=int, nargs=2, metavar=("H", "W"), help="of the camera, where not the usual"
     )
     parser.add_argument("--size", type=int, help="side of a picture in pixels (as the network needs, else 224)")
 
 
-def reading(options: argparse.Namespace, model: nn.Module | None = None) -> Reading:
-    """How to read samples, for `model` if there is one."""
-    size = model.layout.size[0] if model else 224
-    T = options.T if options.T is not None else getattr(model, "T", 16)
-    sensor_size = tuple(options.sensor_size) if options.sensor_size else None
-    return Reading(T, options.split_by, options.downsample, sensor_size, options.size or size)
+def given(options: argparse.Namespace) -> dict[str, object]:
+    """The fields of `Reading` that the command line names."""
+    fields = {name: getattr(options, name) for name in ("T", "split_by", "downsample", "size")}
+    fields["sensor_size"] = tuple(options.sensor_size) if options.sensor_size else None
+    fields["resize"] = None if options.size is None else options.size * 256 // 224
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class Subject:
@@ -116,14 +122,13 @@ class Subject:
 
     def __init__(self, options: argparse.Namespace):
         torch.manual_seed(options.seed)
-        self.model = build(options.model, options.kwargs).eval()
-        if options.weights:
-            load_weights(self.model, options.weights)
-        else:
-            print("warning: random weights; give those of a trained network by --weights")
-        self.sample = read_sample(options.input, reading(options, self.model))
+        self.model = trained(options.model, options.kwargs, options.weights)
+        card = card_facts(locate(options.weights)) if options.weights else {}
+        known = reading_for(card, self.model)
+        self.sample = read_sample(options.input, replace(known, **given(options)))
         self.name = f"{options.model}_{self.sample.name}"
         self.folder: Path = options.output_dir
+        self.format: str = getattr(options, "format", "png")
         self.x, self.x_first = self.model.layout.arranged(self.sample.values, type(self.model).__name__)
 
     def run(self, function, *arguments):
@@ -138,19 +143,21 @@ class Subject:
             ) from error
 
     def draw(self, panels: list[Panel], kind: str, **style) -> Path:
-        """Write panels to `<folder>/<network>_<sample>_<kind>.png`, maps of space with y downwards."""
+        """Write panels to `<folder>/<network>_<sample>_<kind>.<format>`, maps of space with y downwards."""
         panels = [panel.turned() for panel in panels] if self.x_first else panels
-        return draw_panels(panels, self.folder / f"{self.name}_{kind}.png", self.name, **style)
+        return draw_panels(panels, self.folder / f"{self.name}_{kind}.{self.format}", self.name, **style)
 
 
 def draw_events(options: argparse.Namespace) -> Iterator[Path]:
     """Frames side by side and as an animation."""
     for source in options.samples:
-        sample = read_sample(source, reading(options))
+        sample = read_sample(source, replace(Reading(), **given(options)))
         if sample.values.ndim != 4 or sample.values.shape[1] != 2:
             raise UserError(f"{source} has the shape {list(sample.values.shape)}; expected event frames [T, 2, H, W]")
         frames = sample.values.numpy()
-        yield event_strip(frames, options.output_dir / f"{sample.name}_frames.png", sample.name)
+        yield event_strip(
+            frames, options.output_dir / f"{sample.name}_frames.{options.format}", sample.name, sample.times
+        )
         yield save_gif(frames, options.output_dir / f"{sample.name}.gif", milliseconds=options.milliseconds, zoom=2)
 
 
@@ -160,7 +167,9 @@ def draw_spikes(options: argparse.Namespace) -> Iterator[Path]:
         raise UserError(f"--neurons must be at least 1, got {options.neurons}")
     subject = Subject(options)
     activities = subject.run(neuron_activity, options.neurons)
-    yield subject.draw(raster_panels(activities), "rasters", colours="gray_r", from_zero=True)
+    if not any(activity.rate for activity in activities):
+        print("warning: no neuron fires; give trained weights by --weights, or another sample")
+    yield subject.draw(raster_panels(activities), "rasters", colours="gray_r", from_zero=True, ticks=True)
     yield subject.draw(rate_panels(activities), "rates", from_zero=True)
     yield write_rates(activities, subject.folder / f"{subject.name}_rates.csv")
 

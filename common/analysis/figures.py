@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.analysis.event_pictures import to_rgb
 from common.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+ON, OFF = (200, 30, 30), (30, 70, 200)
+"""Colours of the events on paper."""
 
 
 def new_figure(width: float, height: float, **settings: object) -> "Figure":
@@ -27,24 +30,36 @@ def save_figure(figure: "Figure", path: str | Path) -> Path:
     return Path(path)
 
 
-def training_curves(history: Sequence[Mapping[str, float]], path: str | Path, title: str) -> Path:
-    """Loss and top-1 accuracy per epoch from rows with `epoch`, `{train,test}_loss` and `{train,test}_acc1` (%)."""
-    figure = new_figure(9, 3.5)
+def training_curves(
+    history: Sequence[Mapping[str, float]], path: str | Path, title: str, num_classes: int | None = None
+) -> Path:
+    """Loss and top-1 accuracy per epoch from rows with `epoch`, `{train,test}_loss` and `{train,test}_acc1` (%).
+
+    The first epoch with the best test accuracy is marked, and chance for `num_classes` if given.
+    """
+    figure = new_figure(7, 2.8, layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axes, key, label in zip(figure.subplots(1, 2), ("loss", "acc1"), ("loss", "accuracy (%)"), strict=True):
+    losses, accuracies = figure.subplots(1, 2)
+    for axes, key, label in ((losses, "loss", "loss"), (accuracies, "acc1", "top-1 accuracy (%)")):
         for part in ("train", "test"):
             axes.plot(epochs, [row[f"{part}_{key}"] for row in history], marker=".", label=part)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
-    figure.suptitle(title)
+    best = max(history, key=lambda row: row["test_acc1"])
+    label = f"best test, {best['test_acc1']:.1f} % at {best['epoch']}"
+    accuracies.plot(best["epoch"], best["test_acc1"], "*", color="black", markersize=9, label=label)
+    if num_classes:
+        accuracies.axhline(100 / num_classes, color="gray", linestyle=":", label=f"chance, {100 / num_classes:.1f} %")
+    losses.legend(fontsize=8)
+    accuracies.legend(fontsize=8)
+    figure.suptitle(title, fontsize=10)
     return save_figure(figure, path)
 
 
 def firing_rate_chart(rates: Mapping[str, float], path: str | Path, title: str) -> Path:
     """One bar per neuron layer: mean spikes per neuron and time step."""
-    return _layer_bars(rates, path, title, "firing rate (spikes per neuron and step)", " %.3f")
+    return _layer_bars(rates, path, title, "firing rate (spikes per neuron and step)", " %.1e")
 
 
 def energy_chart(microjoules: Mapping[str, float], path: str | Path, title: str) -> Path:
@@ -63,12 +78,56 @@ def _layer_bars(values: Mapping[str, float], path: str | Path, title: str, label
     return save_figure(figure, path)
 
 
-def event_strip(frames: np.ndarray, path: str | Path, title: str) -> Path:
-    """The frames `[T, 2, H, W]` of one sample side by side."""
-    figure = new_figure(1.4 * len(frames), 2)
-    for t, (axes, frame) in enumerate(zip(figure.subplots(1, len(frames), squeeze=False)[0], frames, strict=True)):
-        axes.imshow(to_rgb(frame))
-        axes.set_title(f"t = {t}", fontsize=8)
+def event_strip(
+    frames: np.ndarray, path: str | Path, title: str, times: Sequence[float] | None = None, columns: int = 8
+) -> Path:
+    """The frames `[T, 2, H, W]` of one sample, `columns` side by side: ON red, OFF blue, on white.
+
+    `times` are the T + 1 borders of the frames in ms after the first event; without them frames have their number.
+    """
+    from matplotlib.patches import Patch
+
+    columns = min(columns, len(frames))
+    rows = -(-len(frames) // columns)
+    height = rows * (0.9 * frames.shape[2] / frames.shape[3] + 0.15) + 0.5
+    figure = new_figure(max(0.9 * columns, 1.8), height, layout="constrained")
+    for t, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
-    figure.suptitle(title)
+        if t < len(frames):
+            axes.imshow(on_white(frames[t]), interpolation="nearest")
+            name = f"t = {t}" if times is None else f"{times[t]:.4g} to {times[t + 1]:.4g} ms"
+            axes.set_title(name, fontsize=6, pad=2)
+    figure.suptitle(title, fontsize=8)
+    handles = [Patch(color=np.divide(colour, 255), label=name) for name, colour in (("ON", ON), ("OFF", OFF))]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+    return save_figure(figure, path)
+
+
+def on_white(frame: np.ndarray) -> np.ndarray:
+    """Counts `[2, H, W]` (OFF, ON) as a picture `[H, W, 3]` of uint8 for paper: from half to full colour by count."""
+    frame = np.asarray(frame, dtype=np.float64)
+    strength = np.where(frame > 0, 0.5 + 0.5 * frame / max(frame.max(), 1), 0)
+    off, on = strength[..., None]
+    ink = on * (255 - np.array(ON)) + off * (255 - np.array(OFF))
+    return (255 - ink).clip(0).astype(np.uint8)
+
+
+def confusion_map(matrix: np.ndarray, names: Sequence[str], path: str | Path, title: str) -> Path:
+    """How classes (rows) are taken for others (columns), in percent of each row; written out up to 20 classes."""
+    classes = len(matrix)
+    share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = min(max(3.2, 0.42 * classes + 1.6), 9)
+    figure = new_figure(side + 0.9, side, layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, vmin=0, vmax=100, cmap="Blues", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.8)
+    axes.set(xlabel="taken for", ylabel="class", title=title)
+    if classes <= 40:
+        axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=8)
+        axes.set_yticks(range(classes), names, fontsize=8)
+    if classes <= 20:
+        for (row, column), value in np.ndenumerate(share):
+            if matrix[row, column]:
+                colour = "white" if value > 50 else "black"
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
     return save_figure(figure, path)

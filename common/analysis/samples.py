@@ -26,8 +26,8 @@ from torch import Tensor
 from common.analysis.event_pictures import to_rgb
 from common.conversion.cache import load_events, load_frames
 from common.datasets.card import cards
-from common.datasets.imagenet import centre, load_rgb, to_tensor
-from common.errors import UserError
+from common.datasets.imagenet import MEAN, STD, load_rgb, to_tensor
+from common.errors import UserError, nearest
 from common.events.aedat import read_aedat2, read_aedat3
 from common.events.atis import read_atis
 from common.events.frames import SPLITS
@@ -46,8 +46,8 @@ class Reading:
     """How recordings and pictures become arrays.
 
     A recording is cut into T frames by "number" or "time", and squares of `downsample` pixels a side are added up.
-    `sensor_size` (H, W) is by default that of the camera that the kind of file comes from. A picture is brought to
-    `size` x `size` pixels.
+    `sensor_size` (H, W) is by default that of the camera that the kind of file comes from. Of a picture whose shorter
+    side becomes `resize` pixels (`size` x 256/224 unless told) the central `size` x `size` are taken and normalised.
     """
 
     T: int = 16
@@ -55,6 +55,30 @@ class Reading:
     downsample: int = 1
     sensor_size: tuple[int, int] | None = None
     size: int = 224
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+
+
+def reading_of_pictures(transform: object, data: object) -> Reading | None:
+    """What the steps of an evaluation `transform` of torchvision or timm do to the pictures of `data`.
+
+    Pictures that are not resized (CIFAR) have one size; others would have to be brought to it.
+    """
+    steps = {type(step).__name__: step for step in transform.transforms}
+    if not {*steps} <= {"Resize", "CenterCrop", "ToImage", "ToDtype", "ToTensor", "MaybeToTensor", "Normalize"}:
+        return None
+    picture = data[0][0]
+    facts = {"size": picture.shape[-1], "resize": picture.shape[-1], "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    if "Resize" in steps:
+        resize = steps["Resize"].size
+        facts["resize"] = resize if isinstance(resize, int) else min(resize)
+        interpolation = steps["Resize"].interpolation  # v2 leaves its default as text
+        facts["interpolation"] = getattr(interpolation, "value", interpolation)
+    if "Normalize" in steps:
+        facts |= {name: tuple(float(v) for v in getattr(steps["Normalize"], name)) for name in ("mean", "std")}
+    return Reading(**facts)
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,8 @@ class Sample:
     name: str
     values: Tensor
     """Event counts `[T, 2, H, W]`, a normalised image `[3, H, W]`, or what an array file holds."""
+    times: tuple[float, ...] | None = None
+    """Borders of the frames of a recording in ms after its first event, T + 1 of them."""
 
     @property
     def picture(self) -> np.ndarray:
@@ -76,6 +102,10 @@ class Sample:
         return (255 * scaled).round().byte().expand(3, -1, -1).permute(1, 2, 0).numpy()
 
 
+Found = Tensor | tuple[Tensor, tuple[float, ...]]
+"""The values of a sample, with the borders of its frames where they are known."""
+
+
 def read_sample(source: str, reading: Reading = Reading()) -> Sample:
     """The sample that `source` names, see the table above.
 
@@ -84,11 +114,12 @@ def read_sample(source: str, reading: Reading = Reading()) -> Sample:
     """
     reference, index = split_reference(source)
     if reference.startswith("tiny-"):
-        values = _read_tiny(reference, index or 0, reading)
+        found = _read_tiny(reference, index or 0, reading)
     else:
-        values = _read_file(Path(reference), index, reading)
+        found = _read_file(Path(reference), index, reading)
+    values, times = found if isinstance(found, tuple) else (found, None)
     name = Path(reference).stem
-    return Sample(name if index is None else f"{name}_{index}", values)
+    return Sample(name if index is None else f"{name}_{index}", values, times)
 
 
 def split_reference(source: str) -> tuple[str, int | None]:
@@ -97,13 +128,14 @@ def split_reference(source: str) -> tuple[str, int | None]:
     return (found[1], int(found[2])) if found else (source, None)
 
 
-def _read_tiny(reference: str, index: int, reading: Reading) -> Tensor:
+def _read_tiny(reference: str, index: int, reading: Reading) -> Found:
     name = reference.removeprefix("tiny-")
     if name == "image":
-        return _picture(_tiny_picture(index, reading.size), reading.size)
+        return _picture(_tiny_picture(index, reading.size), reading)
     sizes = {card.name: card.loader.sensor_size for card in cards().values() if card.frames}
     if name not in sizes:
-        raise UserError(f"unknown tiny data {reference!r}; choose one of tiny-image, tiny-{', tiny-'.join(sizes)}")
+        known = ["tiny-image", *(f"tiny-{each}" for each in sizes)]
+        raise UserError(f"unknown tiny data {reference!r}: {nearest(reference, known)}there are {', '.join(known)}")
     if index >= 10 * TINY_PER_CLASS:
         raise UserError(f"{reference} has no recording {index}; choose one from 0 to {10 * TINY_PER_CLASS - 1}")
     *_, events = next(islice(recordings(10, TINY_PER_CLASS, sizes[name], np.random.default_rng(0)), index, None))
@@ -120,7 +152,7 @@ def _tiny_picture(index: int, size: int) -> Image.Image:
     return Image.fromarray(paint_digit(digit, size, size, labels[index] / 10, np.random.default_rng(index)))
 
 
-def _read_file(path: Path, index: int | None, reading: Reading) -> Tensor:
+def _read_file(path: Path, index: int | None, reading: Reading) -> Found:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise UserError(f"{path}: unknown kind of file; give one that ends in {', '.join(READERS)}, or tiny-dvs128:0")
@@ -148,7 +180,7 @@ def _read_array(path: Path, index: int | None) -> Tensor:
     return values
 
 
-def _read_npz(path: Path, reading: Reading) -> Tensor:
+def _read_npz(path: Path, reading: Reading) -> Found:
     framed = zipfile.is_zipfile(path) and "frames.npy" in zipfile.ZipFile(path).namelist()
     return _downsampled(torch.from_numpy(load_frames(path)), reading) if framed else _read_events(path, reading)
 
@@ -170,17 +202,28 @@ EVENTS: dict[str, tuple[Callable[[Path], np.ndarray], tuple[int, int]]] = {
 """Reader of each kind of recording and (H, W) of the usual camera."""
 
 
-def _read_events(path: Path, reading: Reading) -> Tensor:
+def _read_events(path: Path, reading: Reading) -> Found:
     read, sensor_size = EVENTS[path.suffix.lower()]
     return _frames(str(path), read(path), sensor_size, reading)
 
 
-def _frames(name: str, events: np.ndarray, sensor_size: tuple[int, int], reading: Reading) -> Tensor:
+def _frames(name: str, events: np.ndarray, sensor_size: tuple[int, int], reading: Reading) -> Found:
     try:
         counts = SPLITS[reading.split_by](events, reading.T, *(reading.sensor_size or sensor_size))
     except UserError as error:
         raise UserError(f"{name}: {error}; see -T, --split-by and --sensor-size") from error
-    return _downsampled(torch.from_numpy(counts).float(), reading)
+    return _downsampled(torch.from_numpy(counts).float(), reading), _borders(events["t"], reading)
+
+
+def _borders(t: np.ndarray, reading: Reading) -> tuple[float, ...]:
+    """When the frames of events at `t` us begin and the last one ends, in ms after the first event."""
+    if not len(t):
+        return (0.0,) * (reading.T + 1)
+    if reading.split_by == "time":
+        begins = t[0] + np.arange(reading.T) * ((t[-1] - t[0]) // reading.T)
+    else:
+        begins = t[np.arange(reading.T) * (len(t) // reading.T)]
+    return tuple(((np.append(begins, t[-1]) - t[0]) / 1000).tolist())
 
 
 def _downsampled(frames: Tensor, reading: Reading) -> Tensor:
@@ -192,19 +235,21 @@ def _downsampled(frames: Tensor, reading: Reading) -> Tensor:
     return F.avg_pool2d(frames, reading.downsample, divisor_override=1)
 
 
-def _picture(picture: Image.Image, size: int) -> Tensor:
-    from torchvision.transforms import v2
+def _picture(picture: Image.Image, reading: Reading) -> Tensor:
+    from torchvision.transforms import InterpolationMode, v2
 
-    return v2.Compose([*centre(size), *to_tensor()])(picture)
+    resize = reading.resize or reading.size * 256 // 224
+    steps = [v2.Resize(resize, InterpolationMode(reading.interpolation)), v2.CenterCrop(reading.size)]
+    return v2.Compose([*steps, *to_tensor(reading.mean, reading.std)])(picture)
 
 
-READERS: dict[str, Callable[[Path, Reading], Tensor]] = {
+READERS: dict[str, Callable[[Path, Reading], Found]] = {
     ".npy": lambda path, reading: _read_array(path, None),
     **dict.fromkeys(EVENTS, _read_events),
     ".npz": _read_npz,
     **dict.fromkeys(
         (".jpg", ".jpeg", ".png", ".bmp", ".webp"),
-        lambda path, reading: _picture(load_rgb(str(path)), reading.size),
+        lambda path, reading: _picture(load_rgb(str(path)), reading),
     ),
 }
 """What reads the files of each suffix."""

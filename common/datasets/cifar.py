@@ -9,6 +9,7 @@
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -109,9 +110,10 @@ def download(name: str, root: str | Path) -> None:
     try:
         datasets()[name](root, download=True)
     except (OSError, RuntimeError) as error:
-        url = datasets()[name].url
+        url, reason = datasets()[name].url, " ".join(str(getattr(error, "reason", error)).split())
+        what = f"no network: {url}" if isinstance(error, URLError) else url
         raise UserError(
-            f"{url} could not be fetched ({error}); fetch it on another machine and unpack it in {root}"
+            f"{what} could not be fetched ({reason}); fetch it on another machine and unpack it in {root}"
         ) from error
 
 

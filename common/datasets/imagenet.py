@@ -58,11 +58,11 @@ def centre(size: int) -> "list[v2.Transform]":
     return [v2.Resize(size * 256 // 224), v2.CenterCrop(size)]
 
 
-def to_tensor() -> "list[v2.Transform]":
+def to_tensor(mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> "list[v2.Transform]":
     """PIL image to normalised float32 `[3, H, W]`."""
     from torchvision.transforms import v2
 
-    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
 
 
 def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "ImageFolder":

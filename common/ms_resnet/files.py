@@ -86,4 +86,4 @@ class RunFiles:
         for tag, key in tags.items():
             self.board.add_scalar(tag, newest[key], newest["epoch"])
         if name := self.rule(history, self.epochs, self.save_epoch):
-            save_file(self.folder / f"{self.net}-{name}.pth", model.state_dict())
+            save_file(self.folder / f"{self.net}-{name}.pth", model.state_dict(), model)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from common.analysis.evaluation import evaluate_fully
 from common.datasets.imagenet import check_classes, eval_transform, imagenet, train_transform
 from common.errors import UserError
 from common.ms_resnet.cutmix import CutMix
@@ -27,17 +28,20 @@ from common.training import (
     as_is,
     begin,
     class_count,
+    classes_to_test,
     conclude,
     cosine,
     data_folder,
+    describe,
     evaluate_classification,
+    evaluation_folder,
     fit,
-    load_weights,
     main_first,
     make_shared_loader,
     mixed_precision,
     run_folder,
     smooth_cross_entropy,
+    start_from,
     weights_to_test,
 )
 
@@ -190,6 +194,7 @@ def main(preset: Preset) -> None:
     train_set = imagenet(root, True, train_transform(args.img_size, args.min_area, args.auto_augment))
     check_classes(train_set, test_set)
     model = build_model(preset, args, classes_of(args, test_set), process)
+    describe(model, test_set)
     if process.is_main:
         if preset.goes_on and not (args.weights or args.resume):
             print("note: without --weights this starts from scratch, as the original does")
@@ -221,7 +226,7 @@ def data_root(args: argparse.Namespace, process: Process) -> Path:
 
 def classes_of(args: argparse.Namespace, images: "ImageFolder") -> int:
     """The number of classes of the network."""
-    return class_count(args.num_classes, len(images.classes), Path(images.root).parent)
+    return class_count(args.num_classes or classes_to_test(args), len(images.classes), Path(images.root).parent)
 
 
 def build_model(preset: Preset, args: argparse.Namespace, num_classes: int, process: Process) -> nn.Module:
@@ -233,8 +238,7 @@ def build_model(preset: Preset, args: argparse.Namespace, num_classes: int, proc
         own["blocks"] = tuple(args.blocks)
     name = preset.nets[args.net]
     model = timm.create_model(name, T=args.T, num_classes=num_classes, width=args.width, **own).to(process.device)
-    if args.weights:
-        load_weights(model, args.weights)
+    start_from(model, args.weights, process, testing=args.eval)
     return model
 
 
@@ -304,7 +308,14 @@ def evaluate_weights(preset: Preset, args: argparse.Namespace, process: Process,
     """Print top-1 and top-5 accuracy of `--weights`, and the size of the network."""
     model = build_model(preset, args, classes_of(args, test_set), process)
     loader = loader_of(test_set, args, process, train=False)
-    result = evaluate_classification(model, loader, loss_of(preset), process, preset.reduce_output)
+    evaluate = partial(
+        evaluate_classification,
+        loader=loader,
+        loss_fn=loss_of(preset),
+        process=process,
+        reduce_output=preset.reduce_output,
+    )
+    result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
     if process.is_main:
         top5 = f", top-5 {result['acc5']:.2f} %" if "acc5" in result else ""
         parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -2,6 +2,7 @@
 
 from common.training.average import average_of
 from common.training.checkpoint import load_checkpoint, load_state, load_weights, read_weights, save_checkpoint
+from common.training.describe import describe
 from common.training.evaluation import as_is, evaluate_classification, mean_over_time
 from common.training.flags import Flags, mixing_options
 from common.training.launch import Process, main_first, max_over_ranks, run, seed_everything, start, sum_over_ranks
@@ -13,11 +14,14 @@ from common.training.program import (
     announce,
     begin,
     class_count,
+    classes_to_test,
     conclude,
     data_folder,
+    evaluation_folder,
     grad_scaler,
     mixed_precision,
     run_folder,
+    start_from,
     weights_to_test,
 )
 from common.training.schedules import cosine

@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import atomic_path
 from common.pickled import ALLOWED
 from common.training.contents import kind_of
-from common.weights import check_is_file, locate
+from common.weights import check_is_file, locate, write_card
 
 FORMAT = "spiking-papers checkpoint"
 VERSION = 1
@@ -30,8 +30,8 @@ _COUNTERS = ("total_ops", "total_params")
 """Buffers that thop leaves in every layer of a network whose operations it counted."""
 
 
-def save_file(path: str | Path, content: object) -> None:
-    """`torch.save` that leaves the old file or the new one, never half of one.
+def save_file(path: str | Path, content: object, model: nn.Module | None = None) -> None:
+    """`torch.save` that leaves the old file or the new one, never half of one; with the card of its `model`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -43,6 +43,8 @@ def save_file(path: str | Path, content: object) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+    if model is not None:
+        write_card(Path(path), model)
 
 
 def save_checkpoint(

@@ -34,10 +34,12 @@ def evaluate_classification(
     loss_fn: Callable[[Tensor, Tensor], Tensor],
     process: Process,
     reduce_output: Callable[[Tensor], Tensor] = as_is,
+    on_batch: Callable[[Tensor, Tensor, Tensor], None] | None = None,
 ) -> dict[str, float]:
     """Mean loss, top-1 and (from 5 classes on) top-5 accuracy in percent, and the number of samples.
 
-    `loader` yields (inputs, labels `[B]`); `reduce_output` turns the model's output into logits `[B, K]`.
+    `loader` yields (inputs, labels `[B]`); `reduce_output` turns the model's output into logits `[B, K]`. After each
+    batch `on_batch` is given inputs, logits and labels.
     `model` is left in eval mode. Sums are taken in float64 over all processes.
 
     Raises:
@@ -55,6 +57,8 @@ def evaluate_classification(
         if logits.shape[1] >= 5:
             top5 = top5 + count_correct(logits, labels, k=5)
             samples_top5 = samples_top5 + len(labels)
+        if on_batch is not None:
+            on_batch(inputs, logits, labels)
     local = torch.stack([loss_sum, top1, top5, samples, samples_top5]).tolist()
     loss_sum, top1, top5, samples, samples_top5 = sum_over_ranks(local, process)
     if not samples:

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, nearest
 from common.training.settings import read_settings
 
 SYNONYMS = (
@@ -81,6 +81,16 @@ class Flags(argparse.ArgumentParser):
             self.without.append(self.add_argument(*_spelled([name]), nargs="*", help=argparse.SUPPRESS))
         listed = ", ".join(action.option_strings[0] for action in self.without)
         self.epilog = f"Accepted for the authors' commands, without effect here: {listed}." if listed else None
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None):
+        """As in argparse; what is not known is answered with the flags most like it."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            self.error(
+                f"unrecognized arguments: {' '.join(unknown)}; {nearest(flag, self._option_string_actions)}--help"
+            )
+        return known
 
     def parse(
         self,

@@ -126,6 +126,9 @@ def _device(name: str, local_rank: int | None) -> torch.device:
         raise UserError(f"--device {name}: unknown device; expected auto, cpu or cuda") from error
     if device.type == "cpu":
         return device
+    if device.type in ("mps", "xpu"):
+        maker = {"mps": "Apple", "xpu": "Intel"}[device.type]
+        raise UserError(f"--device {name}: training has not been tried on {maker}'s GPUs; use --device cpu")
     if device.type != "cuda":
         raise UserError(f"--device {name}: expected auto, cpu or cuda")
     index = local_rank if local_rank is not None else device.index or 0

@@ -377,7 +377,7 @@ def _save_best(state: TrainingState, select: str | None, output_dir: Path) -> No
     *past, last = (row[f"test_{select}"] for row in state.history)
     if all(last > value for value in past):
         best = state.ema.module if select.startswith("ema_") else state.model
-        save_file(output_dir / "best.pt", best.state_dict())
+        save_file(output_dir / "best.pt", best.state_dict(), state.model)
 
 
 @contextmanager

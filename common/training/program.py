@@ -7,10 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from common.errors import UserError
+from common.training.checkpoint import load_state, read_weights
 from common.training.launch import Process, max_over_ranks, seed_everything, start
 from common.training.record import Row, verdict
+from common.weights import card_facts, locate
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 """`data` in the repository."""
@@ -53,8 +56,47 @@ def weights_to_test(args: argparse.Namespace, remedy: str = "--weights FILE") ->
     return weights
 
 
+def start_from(model: nn.Module, weights: str | Path | None, process: Process, *, testing: bool) -> None:
+    """Load `weights`, if given: every key for a test; for training a head of another number of classes stays new.
+
+    Raises:
+        UserError: see `load_weights`.
+    """
+    if not weights:
+        return
+    state, own = read_weights(weights), model.state_dict()
+    renewed = [] if testing else heads_of_other_classes(model, state)
+    load_state(model, {**state, **{key: own[key] for key in renewed}}, weights)
+    if renewed and process.is_main:
+        there, here = len(state[renewed[0]]), len(own[renewed[0]])
+        print(f"{weights} has {there} classes, here are {here}: the head is new ({', '.join(renewed)})", flush=True)
+
+
+def heads_of_other_classes(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Weight and bias of the linear layers that differ from `state` in the number of their outputs alone."""
+    return [
+        f"{name}.{part}"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        for part, tensor in module.named_parameters(recurse=False)
+        if (there := state.get(f"{name}.{part}")) is not None
+        and there.shape[1:] == tensor.shape[1:]
+        and len(there) != len(tensor)
+    ]
+
+
+def evaluation_folder(output_dir: Path, weights: Path) -> Path:
+    """Where a test of `weights` leaves its files: `<output_dir>/evaluation/<name of the weights>`."""
+    return output_dir / "evaluation" / Path(weights).name.partition(".")[0]
+
+
+def classes_to_test(args: argparse.Namespace) -> int | None:
+    """The number of classes of the weights that `--eval` tests, if they have a card that says it."""
+    return card_facts(locate(args.weights)).get("create", {}).get("num_classes") if args.eval else None
+
+
 def class_count(wanted: int | None, found: int, root: Path, flag: str = "--num-classes") -> int:
-    """The number of classes of the network: `wanted` by a flag, or those `found` in the data set at `root`.
+    """The number of classes of the network: `wanted` by a flag or a card, or those `found` in the data set at `root`.
 
     Raises:
         UserError: the data set has more than are wanted.
@@ -86,7 +128,7 @@ def conclude(history: Sequence[Row], num_classes: int, folder: Path, title: str,
     """Draw the curves of a finished run into `folder`, give the verdict, and say where everything lies."""
     from common.analysis import figures  # matplotlib is slow to import
 
-    figures.training_curves(history, folder / "curves.png", title)
+    figures.training_curves(history, folder / "curves.png", title, num_classes)
     places = {
         **places,
         "checkpoint": f"{folder / 'checkpoint.pt'}  (continue with --resume)",

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from common.errors import UserError
 from common.training.checkpoint import load_checkpoint, load_state, save_checkpoint
 from common.training.launch import Process, max_over_ranks
+from common.weights import write_card
 
 
 @dataclass
@@ -52,6 +53,7 @@ class TrainingState:
                 "ranks": ranks,
             }
             save_checkpoint(path, content, metadata)
+            write_card(path, self.model)
         max_over_ranks([0], process)  # nobody goes on, or exits, before the file is complete
 
     def load(self, path: Path, process: Process, metadata: dict[str, object]) -> None:

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from common.files import atomic_path
 from common.training.checkpoint import save_file
+from common.weights import card_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -53,8 +54,10 @@ class Results:
         before = self.best(history[:-1])
         names += [f"checkpoint_max_{name}.pth" for name, best in self.best(history).items() if best > before[name]]
         for name in names:
-            save_file(self.folder / name, content)
-        (self.folder / f"checkpoint_{epoch - 1}.pth").unlink(missing_ok=True)
+            save_file(self.folder / name, content, model)
+        past = self.folder / f"checkpoint_{epoch - 1}.pth"
+        for path in (past, card_file(past)):
+            path.unlink(missing_ok=True)
         if self.board is not None:
             for key, value in history[-1].items():
                 if key.startswith("test_ema_"):

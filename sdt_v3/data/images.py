@@ -8,7 +8,7 @@ import torch
 
 from common.datasets.imagenet import check_classes, imagenet
 from common.tiny.images import write_tiny_images
-from common.training import Process, class_count, data_folder, main_first
+from common.training import Process, class_count, classes_to_test, data_folder, main_first
 
 if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
@@ -68,7 +68,7 @@ def image_root(args: argparse.Namespace, process: Process) -> Path:
 
 
 def train_and_val(args: argparse.Namespace, process: Process) -> "tuple[ImageFolder, ImageFolder]":
-    """Both parts of the data set that the flags describe.
+    """Both parts of the data set that the flags describe; completes `args.nb_classes`.
 
     Raises:
         UserError: missing folders, classes that differ between them, or more classes than `--nb_classes`.
@@ -77,5 +77,6 @@ def train_and_val(args: argparse.Namespace, process: Process) -> "tuple[ImageFol
     train_set = imagenet(root, True, train_transform(args) if args.augment else plain)
     test_set = imagenet(root, False, plain)
     check_classes(train_set, test_set)
-    class_count(args.nb_classes, len(train_set.classes), root, "--nb_classes")
+    wanted = args.nb_classes or classes_to_test(args)
+    args.nb_classes = class_count(wanted, len(train_set.classes), root, "--nb_classes")
     return train_set, test_set

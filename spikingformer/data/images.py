@@ -12,7 +12,7 @@ from common.datasets.cifar import cifar
 from common.datasets.imagenet import check_classes, imagenet
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
-from common.training import Process, class_count, data_folder, main_first
+from common.training import Process, class_count, classes_to_test, data_folder, main_first
 from spikingformer.recipe import BatchTransform
 
 FOLDERS = {"imagenet": ("ImageNet2012",), "cifar10": ("",), "cifar100": ("",)}
@@ -42,7 +42,7 @@ def data_root(args: argparse.Namespace, process: Process) -> Path:
 
 
 def open_part(args: argparse.Namespace, root: Path, train: bool) -> Dataset:
-    """The training images, uint8 and augmented, or the test images, normalised.
+    """The training images, uint8 and augmented, or the test images, normalised; completes `args.num_classes`.
 
     Raises:
         UserError: the data are not there, or have more classes than `--num-classes`.
@@ -52,7 +52,7 @@ def open_part(args: argparse.Namespace, root: Path, train: bool) -> Dataset:
         images = imagenet(root, train, transform)
     else:
         images = cifar(name, root, train, transform, published=not args.tiny or bool(args.data_dir))
-    class_count(args.num_classes, len(images.classes), root)
+    args.num_classes = class_count(args.num_classes or classes_to_test(args), len(images.classes), root)
     return images
 
 

@@ -37,8 +37,8 @@ def main() -> None:
         print("to count trained weights: add --resume FILE and --data-path IMAGENET; --help lists the flags")
         return
     args, process = checked(args, testing=True), start(args.device)
-    model = build_model(args, IMAGENET.variant, process)
     loader = loader_of(args, process, open_part(args, data_root(args, process), train=False), train=False)
+    model = build_model(args, IMAGENET.variant, process)
     layers = count_operations(model, frames(loader, args.T, process))
     if args.attention_heads:
         layers = with_heads(layers, args.attention_heads)

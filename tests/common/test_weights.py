@@ -37,7 +37,7 @@ def test_a_folder_of_the_same_name_is_no_file(tmp_path):
 
 
 def test_a_name_that_is_nowhere_is_told_with_both_places():
-    message = rf"no file best and no {weights_file('best')}; .*`python tools/fetch_weights.py fetch best`"
+    message = rf"no file best and no {weights_file('best')}: check the path.*`python tools/fetch_weights.py fetch best`"
     with pytest.raises(UserError, match=message):
         locate("best")
 

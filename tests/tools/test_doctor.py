@@ -91,7 +91,7 @@ def test_a_launcher_that_fails_is_a_problem_with_its_cause(monkeypatch, no_slow_
 def test_data_sets_and_weights_are_looked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "data" / "HARDVS").mkdir(parents=True)
+    (tmp_path / "data" / "HARDVS" / "action_001").mkdir(parents=True)
     (tmp_path / "spiking-papers").mkdir()
     (tmp_path / "spiking-papers" / "some_weights.safetensors").touch()
     report = doctor.examine(quick=True)

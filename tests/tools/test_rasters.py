@@ -44,10 +44,10 @@ def test_neurons_without_time_have_one_step():
     assert activity.raster.shape == (48, 1)
 
 
-def test_raster_shows_so_many_evenly_spaced_neurons():
-    current = torch.eye(10)[:, None]  # neuron n fires at step n
-    (activity,) = neuron_activity(nn.Sequential(LIFNode(tau=1.0)), current, neurons=4)
-    assert activity.raster.argmax(1).tolist() == [0, 3, 6, 9]
+def test_raster_shows_the_most_active_neurons():
+    current = torch.tril(torch.ones(10, 10))[:, None]  # neuron n fires from step n on
+    (activity,) = neuron_activity(nn.Sequential(LIFNode(tau=1.0)), current.flip(2), neurons=4)
+    assert activity.raster.sum(1).tolist() == [10, 9, 8, 7]
 
 
 def test_share_of_active_neurons_counts_those_that_ever_fired():

@@ -206,7 +206,7 @@ def test_all_plans_are_printed_at_once(capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["plan", "gac.mnist"], "no table 'gac.mnist'; `python tools/reproduce.py list`"),
+        (["plan", "gac.mnist"], "no table 'gac.mnist': did you mean gac."),
         (["plan"], "name one table, or all with --all"),
         (["plan", "gac.cifar10", "--all"], "name one table, or all with --all"),
     ],

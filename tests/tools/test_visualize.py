@@ -13,6 +13,7 @@ from common.neurons import NEURONS, MSLIFNode
 from tests.programs import run_source
 from tests.tools.small_networks import SMALL_NETWORKS
 from tools import visualize
+from tools.networks import build
 from tools.rasters import heat_maps
 
 GESTURES = ["ma_snn_dvsgestures", "--kwargs", "width=0.125", "T=4", "t_ratio=2"]
@@ -26,7 +27,7 @@ def written(tmp_path, *arguments):
 
 def sample(name, kwargs, tmp_path):
     """A file with one sample as the network takes it, an image [3, 32, 32] or frames [4, 2, 32, 32]."""
-    layout = visualize.build(name, kwargs).layout
+    layout = build(name, kwargs).layout
     shape = (4, layout.channels, 32, 32) if "t" in layout.axes else (layout.channels, 32, 32)
     np.save(tmp_path / "sample.npy", np.random.default_rng(0).random(shape))
     return ["--input", str(tmp_path / "sample.npy")]
@@ -121,7 +122,7 @@ def test_maps_of_a_network_that_sees_x_first_stand_upright(tmp_path, drawn):
 
 
 def test_weights_are_those_of_the_file(tmp_path, drawn):
-    model = visualize.build(GESTURES[0], GESTURES[2:])
+    model = build(GESTURES[0], GESTURES[2:])
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     torch.save(model.state_dict(), tmp_path / "silent.pth")
@@ -198,7 +199,7 @@ def test_heat_maps_are_written_in_jet_one_picture_per_step(tmp_path, monkeypatch
 
 
 def test_the_published_heat_map_is_of_the_neurons_behind_the_first_attention():
-    model = visualize.build("sma_vgg8_dvs128", ["width=0.0625"])
+    model = build("sma_vgg8_dvs128", ["width=0.0625"])
     names = [name for name, module in model.named_modules() if isinstance(module, NEURONS)]
     assert names[5] == "block2.3"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, nearest
 from tools.papers import papers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +127,7 @@ def table(name: str) -> Table:
     """
     if name not in tables():
         raise UserError(
-            f"there is no table {name!r}; `python tools/reproduce.py list` names them: {', '.join(tables())}"
+            f"there is no table {name!r}: {nearest(name, tables())}`python tools/reproduce.py list` names them all"
         )
     return tables()[name]
 

@@ -58,7 +58,7 @@ def download(file_id: str, folder: Path, *, retries: int) -> Path:
         ) from error
     except requests.RequestException as error:
         raise UserError(
-            f"the connection to Google Drive failed ({type(error).__name__}); check network and proxy, then run the "
+            f"no network to Google Drive ({type(error).__name__}): check the connection and the proxy, then run the "
             "same command: it goes on where it stopped"
         ) from error
     except OSError as error:

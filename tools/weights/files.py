@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.files import atomic_path, make_folder, sha256
 from common.training.checkpoint import read_file, state_of
 from common.training.contents import kind_of
-from common.weights import check_is_file
+from common.weights import card_file, check_is_file
 
 SUFFIXES = (".pth", ".pt", ".t7", ".pth.tar", ".ckpt", ".bin", ".safetensors")
 """Endings that weights have inside an archive."""
@@ -43,6 +43,10 @@ class Card:
     source_sha256: str
     source_size: int
     imported: str
+    classes: Sequence[str] = ()
+    """Names of the outputs; empty if not known."""
+    reading: Mapping[str, object] | None = None
+    """How the input was made, see `common.weights`."""
 
 
 def read_original(path: Path) -> tuple[bytes, str]:
@@ -122,11 +126,6 @@ def write_weights(path: Path, state: Mapping[str, Tensor], **facts: object) -> C
         card_half.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
         half.write_bytes(content)
     return card
-
-
-def card_file(path: Path) -> Path:
-    """Where the card of a weights file is."""
-    return path.with_suffix(".json")
 
 
 def read_card(path: Path) -> Card:

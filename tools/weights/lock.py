@@ -4,14 +4,13 @@ their tables whose weights they did not publish.
 An entry is `[paper.NAME]`, where NAME is what `fetch`, `import` and `--weights` take.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, nearest
 from tools.papers import cards, folder
 
 STATUS = ("verified", "unverified", "manual", "unpublished")
@@ -118,7 +117,6 @@ def find(weights: Mapping[str, Weight], name: str) -> Weight:
         UserError: there is none; similar names are offered.
     """
     if name not in weights:
-        similar = difflib.get_close_matches(name, weights, n=3)
-        hint = f"did you mean {', '.join(similar)}? " if similar else ""
+        hint = nearest(name, weights)
         raise UserError(f"unknown weights {name!r}: {hint}`python tools/fetch_weights.py list` shows all names")
     return weights[name]

@@ -69,3 +69,26 @@ def test_figures_are_written(tmp_path):
     ]
     assert all(Image.open(path).size[0] > 100 for path in written)
     assert sorted(tmp_path.iterdir()) == sorted(written)
+
+
+def test_events_on_paper_are_red_and_blue_on_white():
+    frame = np.zeros((2, 1, 3))
+    frame[0, 0, 1], frame[1, 0, 2] = 2, 2
+    white, off, on = figures.on_white(frame)[0].tolist()
+    assert white == [255, 255, 255]
+    assert tuple(off) == figures.OFF
+    assert tuple(on) == figures.ON
+
+
+def test_curves_mark_chance_and_the_first_best_epoch(monkeypatch):
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: figure)
+    rows = [(1, 10.0), (2, 60.0), (3, 60.0)]
+    history = [{"epoch": e, "train_loss": 1, "test_loss": 1, "train_acc1": 5, "test_acc1": a} for e, a in rows]
+    legend = figures.training_curves(history, "", "", 8).axes[1].get_legend()
+    assert [text.get_text() for text in legend.texts][2:] == ["best test, 60.0 % at 2", "chance, 12.5 %"]
+
+
+@pytest.mark.parametrize("kind, begin", [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_figures_are_vectors_too(tmp_path, kind, begin):
+    path = figures.event_strip(np.ones((2, 2, 4, 4)), tmp_path / f"events.{kind}", "", (0.0, 1.5, 3.0))
+    assert path.read_bytes().startswith(begin)

@@ -87,7 +87,7 @@ def test_picture_of_an_image_runs_from_black_to_white():
     [
         ("notes.pdf", "unknown kind of file; give one that ends in .npy"),
         ("none.npy", "there is no file"),
-        ("tiny-mnist:0", "choose one of tiny-image, tiny-dvs128"),
+        ("tiny-mnist:0", "did you mean tiny-image. there are tiny-image, tiny-dvs128"),
         ("tiny-dvs128:400", "choose one from 0 to 399"),
         ("tiny-image:1797", "choose one from 0 to 1796"),
         ("batch.npy", "name one as"),
@@ -120,3 +120,10 @@ def test_settings_that_no_frames_can_be_made_with_are_refused(reading):
 def test_sensor_size_can_be_given(tmp_path):
     write_atis(tmp_path / "digit.bin", EVENTS)
     assert read_sample(str(tmp_path / "digit.bin"), Reading(sensor_size=(34, 34))).values.shape == (16, 2, 34, 34)
+
+
+@pytest.mark.parametrize("split_by, borders", [("number", (0.0, 0.002, 0.009)), ("time", (0.0, 0.004, 0.009))])
+def test_the_borders_of_frames_are_milliseconds_after_the_first_event(split_by, borders, tmp_path):
+    t = np.array([5, 6, 7, 14])
+    write_text(tmp_path / "four.txt", pack(t, *np.zeros((3, 4), int)))
+    assert read_sample(str(tmp_path / "four.txt"), Reading(T=2, split_by=split_by)).times == pytest.approx(borders)

@@ -133,7 +133,7 @@ def test_what_google_sends_instead_is_explained(drive, tool, home, file, message
 def test_a_server_that_cannot_be_reached_is_told(drive, tool):
     drive.shutdown()
     drive.server_close()
-    with pytest.raises(UserError, match=r"connection to Google Drive failed \(ConnectionError\); check network and"):
+    with pytest.raises(UserError, match=r"no network to Google Drive \(ConnectionError\): check the connection"):
         tool("fetch", "small", "--retries", 0)
 
 

@@ -1,0 +1,36 @@
+"""What the card of trained weights says of their network, for who uses it later; see `common.weights`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from torch import nn
+from torch.utils.data import Dataset
+
+if TYPE_CHECKING:
+    from common.analysis.samples import Reading
+
+
+def describe(model: nn.Module, data: Dataset) -> None:
+    """Note on `model`, built by timm, the classes of `data` and how it reads a sample for evaluation.
+
+    Event data other than frames of whole recordings have no entry "reading": their windows are the scripts' own.
+    """
+    reading = reading_of(data)
+    model.card = {
+        **model.made_by,
+        "classes": [str(name) for name in getattr(data, "classes", ())],
+        "reading": reading and asdict(reading),
+    }
+
+
+def reading_of(data: Dataset) -> "Reading | None":
+    """The reading that gives of a file what `data` gives; None if none does."""
+    from common.analysis.samples import Reading, reading_of_pictures  # slow to import
+    from common.conversion import cache
+    from common.datasets.event_frames import EventFrames
+
+    if isinstance(data, EventFrames):
+        size = cache.facts(data.root).get("sensor_size", [side * data.downsample for side in data.sensor_size])
+        return Reading(data.T, data.split_by, data.downsample, tuple(size))
+    transform = getattr(data, "transform", None)
+    return reading_of_pictures(transform, data) if hasattr(transform, "transforms") else None

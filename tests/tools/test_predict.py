@@ -1,0 +1,154 @@
+"""What trained weights say of files: equal to what their scripts see, whatever the container."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+import sma
+from common.analysis.samples import Reading, read_sample
+from common.archives import extract
+from common.conversion.prepare import prepare
+from common.datasets import cifar, imagenet
+from common.datasets.card import cards
+from common.errors import UserError
+from common.predict import Predictor, samples_in
+from common.training.checkpoint import save_file
+from common.training.describe import describe, reading_of
+from common.weights import card_facts
+from sdt_v3.data.images import eval_transform as sdt_transform
+from spikingformer.data.images import eval_transform as spikingformer_transform
+from spikingformer.flags import image_flags
+from spikingformer.imagenet.train import IMAGENET
+from tests.tools.small_networks import lively
+from tools import fetch_weights, predict
+
+EMPTY = Path(sma.__file__).parent / "models"
+"""A folder of code."""
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Raw recordings of a data set and the test part that a script makes of them."""
+    folder = tmp_path_factory.mktemp("recordings")
+    card = cards()["ncaltech101"]
+    raw = card.write_tiny(folder / "raw", classes=3, per_class=10)
+    settings = {"T": 4, "split_by": "number", "downsample": 4}
+    root = prepare(card.loader, raw, folder / "converted", **settings).root
+    archive = next(path for path in raw.iterdir() if path.suffix != ".json")
+    return extract(archive, folder / "files", suffixes=(".bin",)), card.loader(root, False, **settings)
+
+
+@pytest.fixture(scope="module")
+def weights(recordings, tmp_path_factory):
+    """Weights of a network that fires, with the card that a script writes."""
+    _, data = recordings
+    model = lively(timm.create_model("sma_vgg8_ncaltech101", T=4, num_classes=data.num_classes, width=0.125))
+    describe(model, data)
+    path = tmp_path_factory.mktemp("weights") / "best.pth"
+    save_file(path, {"model": model.state_dict()}, model)
+    return path, model.eval()
+
+
+@torch.no_grad()
+def test_a_raw_recording_is_seen_as_its_script_sees_it(recordings, weights):
+    (raw, data), (path, model) = recordings, weights
+    predictor = Predictor(path)
+    frames, label = data[0]
+    source = next(file for file in raw.rglob(f"{data.classes[label]}/{data.samples[0][0].stem}.bin"))
+    assert torch.equal(read_sample(str(source), predictor.reading).values, frames)
+    expected = model(frames[:, None]).mean(0)[0].softmax(0)
+    guesses = predictor(source)
+    assert guesses[0].probability > guesses[-1].probability
+    assert [guess.label for guess in guesses] == expected.argsort(descending=True).tolist()
+    assert {guess.name for guess in guesses} == {*data.classes}
+    np.testing.assert_allclose([g.probability for g in guesses], expected.sort(descending=True).values, rtol=1e-5)
+
+
+def test_table_json_and_csv_say_the_same(recordings, weights, tmp_path, capsys):
+    (raw, _), (path, _) = recordings, weights
+    words = [str(path), str(raw), "--top", "2"]
+    predict.main(words)
+    table = capsys.readouterr().out.splitlines()
+    sources = [*samples_in(str(raw))]
+    assert len(table) == 1 + len(sources) == 31
+    predict.main([*words, "--format", "json"])
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["sample"] for answer in answers] == sources
+    predict.main([*words, "--format", "csv", "--output", str(tmp_path / "answers.csv")])
+    rows = [*csv.DictReader((tmp_path / "answers.csv").open())]
+    assert [row["name"] for row in rows if row["rank"] == "1"] == [answer["classes"][0]["name"] for answer in answers]
+    best = answers[-1]["classes"][0]
+    assert f"{best['name']} {best['probability']:.1%}" in table[-1]
+
+
+def test_converted_weights_keep_the_card(weights, recordings, tmp_path, capsys):
+    (path, _), (raw, _) = weights, recordings
+    output = tmp_path / "best.safetensors"
+    fetch_weights.main(["convert", str(path), "--model", "sma_vgg8_ncaltech101", "--output", str(output)])
+    assert card_facts(output) == card_facts(path)
+    source = next(samples_in(str(raw)))
+    assert Predictor(output)(source) == Predictor(path)(source)
+
+
+def test_without_a_card_flags_say_what_it_would(weights, recordings, tmp_path, capsys):
+    (path, _), (raw, data) = weights, recordings
+    bare = tmp_path / "bare.pth"
+    bare.write_bytes(path.read_bytes())
+    source = next(samples_in(str(raw)))
+    with pytest.raises(UserError, match=r"has no card .*bare.json; say by --model"):
+        predict.main([str(bare), source])
+    (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in data.classes))
+    network = ["--model", "sma_vgg8_ncaltech101", "--kwargs", "T=4", f"num_classes={data.num_classes}", "width=0.125"]
+    flags = ["--classes", str(tmp_path / "names.txt"), "-T", "4", "--downsample", "4", "--format", "csv"]
+    predict.main([str(bare), source, *network, *flags])
+    own = capsys.readouterr().out
+    assert own.startswith("note: no card says how")
+    predict.main([str(path), source, "--format", "csv"])
+    assert own.partition("\n")[2] == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["--model", "sma_vgg8_ncaltech10"], "unknown network .*did you mean sma_vgg8_ncaltech101"),
+        (["--kwargs", "num_classes=7"], "do not fit"),
+        (["-T", "3"], "refuses .* as .*expected frames"),
+        (["--top", "0"], "--top 0"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_line(weights, recordings, words, reason):
+    with pytest.raises(UserError, match=reason):
+        predict.main([str(weights[0]), next(samples_in(str(recordings[0]))), *words])
+    with pytest.raises(UserError, match="neither pictures nor recordings"):
+        next(samples_in(str(EMPTY)))
+
+
+TRANSFORMS = {
+    "imagenet of MS-ResNet": (imagenet.eval_transform(64), (90, 70)),
+    "imagenet of SDT V3": (sdt_transform(64), (90, 70)),
+    "imagenet of Spikingformer": (
+        spikingformer_transform(image_flags(IMAGENET).parse(["--img-size", "64"], {}, IMAGENET.config)),
+        (90, 70),
+    ),
+    "cifar": (cifar.eval_transform("cifar100"), (32, 32)),
+    "cifar of the encoders": (cifar.eval_transform("cifar10", normalise=False), (32, 32)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_card_tells_how_pictures_are_prepared(name, tmp_path):
+    transform, (width, height) = TRANSFORMS[name]
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "val" / "cat" / "1.png")
+    data = imagenet.imagenet(tmp_path, False, transform)
+    reading = reading_of(data)
+    seen = read_sample(str(tmp_path / "val" / "cat" / "1.png"), reading).values
+    torch.testing.assert_close(seen, data[0][0], rtol=1e-5, atol=1e-5)
+    assert reading != Reading()
