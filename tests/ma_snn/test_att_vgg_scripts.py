@@ -138,10 +138,9 @@ def test_a_run_writes_the_originals_files(call, script, capsys):
         rf"{script.split('_')[0].lower()}_(CSA|no)_mse_spiking_vgg7_b5_.*_T1_\d\d_\d\d_\d\d", folder.name
     )
     assert ("_CSA_" in folder.name) == script.endswith("Att")
-    assert {path.name for path in folder.iterdir()} == {
-        "checkpoint_0.pth", "checkpoint_latest.pth", "checkpoint_max_test_acc1.pth", "checkpoint.pt", "log.csv",
-        "log.jsonl", "curves.png",
-    }  # fmt: skip
+    weights = {"checkpoint_0.pth", "checkpoint_latest.pth", "checkpoint_max_test_acc1.pth", "checkpoint.pt"}
+    cards = {Path(name).with_suffix(".json").name for name in weights}
+    assert {path.name for path in folder.iterdir()} == weights | cards | {"log.csv", "log.jsonl", "curves.png"}
     assert "lr=0.002" in (out / folder.name / "args.txt").read_text()
     parts = {f"{part}_{metric}" for part in ("train", "test") for metric in ("loss", "acc1", "acc5")}
     assert parts <= tags(out / folder.name)

@@ -24,7 +24,7 @@ SCHEDULES = json.loads((FOLDER / "spikingformer" / "lr_schedules.json").read_tex
 
 def settings(*arguments):
     """What CIFAR10's script makes of its settings file and the arguments."""
-    return parse_images(CIFAR10, arguments)
+    return parse_images(CIFAR10, ["--num-classes", "10", *arguments])
 
 
 def rates(args, optimizer, epochs_done=0):
