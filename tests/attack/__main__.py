@@ -12,7 +12,10 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,8 +28,21 @@ from tests.attack.report import Report
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 INPUTS, KILLS, FAULTS = 700, 28, 60
 """Damaged inputs of a fuzzer, kills of a loop, trials of a fault."""
-FEW = {"torchrun": 6, "disk full: training": 8, "two": 6}
-"""Of attacks whose trials take seconds, by the beginnings of their names."""
+OTHERWISE = {
+    "training, 2": 12, "torchrun": 4, "import of": 60, "disk full: training": 6, "two": 5, "folders that vanish": 30,
+}  # fmt: skip
+"""Trials of attacks whose trials take more or less time than most, by the beginnings of their names."""
+Attack = Callable[[int, Path], Report]
+
+
+def attacks() -> dict[str, tuple[Attack, int]]:
+    """{name: (attack, trials)}."""
+    kinds = ((fuzzers(), INPUTS), (killers(), KILLS), (faults(), FAULTS))
+    return {
+        name: (attack, next((few for start, few in OTHERWISE.items() if name.startswith(start)), usual))
+        for found, usual in kinds
+        for name, attack in found.items()
+    }
 
 
 def main() -> None:
@@ -35,20 +51,27 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the trials (default: %(default)s)")
     parser.add_argument("--only", default="", help="attacks with this in their names; writes no page")
     parser.add_argument("--no-page", action="store_true", help="write no page")
+    parser.add_argument("--jobs", type=int, default=4, help="attacks at a time (default: %(default)s)")
     options = parser.parse_args()
+    begin, reports = time.monotonic(), {}
+    names = [name for name in attacks() if options.only in name]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for report in pool.map(partial(run, options.share), names):
+            reports[report.name] = report
+            print(line(report), *report.findings, sep="\n   ", flush=True)
+            if not options.no_page and not options.only:  # anew each time: an ended run tells what it did
+                PAGE.write_text(page(list(reports.values()), time.monotonic() - begin))
+    sys.exit(any(report.findings for report in reports.values()))
+
+
+def run(share: float, name: str) -> Report:
+    """A share of one attack."""
     warnings.simplefilter("ignore")
-    begin, reports = time.monotonic(), []
-    kinds = ((fuzzers(), INPUTS), (killers(), KILLS), (faults(), FAULTS))
-    for attacks, usual in kinds:
-        for name, attack in attacks.items():
-            if options.only in name:
-                trials = next((few for start, few in FEW.items() if name.startswith(start)), usual)
-                with tempfile.TemporaryDirectory(prefix="attack") as folder:
-                    reports.append(attack(max(1, round(options.share * trials)), Path(folder)))
-                print(line(reports[-1]), *reports[-1].findings, sep="\n   ", flush=True)
-    if not options.no_page and not options.only:
-        PAGE.write_text(page(reports, time.monotonic() - begin))
-    sys.exit(any(report.findings for report in reports))
+    attack, trials = attacks()[name]
+    with tempfile.TemporaryDirectory(prefix="attack") as folder:
+        report = attack(max(1, round(share * trials)), Path(folder))
+    report.name = name
+    return report
 
 
 def line(report: Report) -> str:
