@@ -10,12 +10,10 @@ import os
 import platform
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,19 +47,26 @@ def main() -> None:
     """Do what the command line says; exit status 1 if there are findings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=1.0, help="of the trials (default: %(default)s)")
-    parser.add_argument("--only", default="", help="attacks with this in their names; writes no page")
+    parser.add_argument("--only", nargs="+", default=[""], help="attacks with one of these in their names")
     parser.add_argument("--no-page", action="store_true", help="write no page")
     parser.add_argument("--jobs", type=int, default=4, help="attacks at a time (default: %(default)s)")
     options = parser.parse_args()
-    begin, reports = time.monotonic(), {}
-    names = [name for name in attacks() if options.only in name]
+    names = [name for name in attacks() if any(word in name for word in options.only)]
+    found = 0
     with ProcessPoolExecutor(options.jobs) as pool:
-        for report in pool.map(partial(run, options.share), names):
-            reports[report.name] = report
+        for job in as_completed([pool.submit(run, options.share, name) for name in names]):
+            report = job.result()
+            found += len(report.findings)
             print(line(report), *report.findings, sep="\n   ", flush=True)
-            if not options.no_page and not options.only:  # anew each time: an ended run tells what it did
-                PAGE.write_text(page(list(reports.values()), time.monotonic() - begin))
-    sys.exit(any(report.findings for report in reports.values()))
+            if not options.no_page:  # anew each time: an ended run tells what it did
+                PAGE.write_text(page(rows() | {report.name: line(report)}))
+    sys.exit(found > 0)
+
+
+def rows() -> dict[str, str]:
+    """{attack: its row} on the page as it is: attacks that are not run keep theirs."""
+    lines = PAGE.read_text().splitlines() if PAGE.exists() else []
+    return {text.split("|")[1].strip(): text for text in lines if text.startswith("| ")}
 
 
 def run(share: float, name: str) -> Report:
@@ -80,12 +85,13 @@ def line(report: Report) -> str:
     return f"| {report.name} | {report.trials} | {report.kills or ''} | {outcomes} | {len(report.findings)} |"
 
 
-def page(reports: list[Report], seconds: float) -> str:
-    """docs/reliability.md."""
-    inputs = sum(report.trials for report in reports if report.name in fuzzers())
+def page(found: dict[str, str]) -> str:
+    """docs/reliability.md of the rows of attacks."""
+    table = [found[name] for name in attacks() if name in found]
+    cells = [[cell.strip() for cell in row.split("|")] for row in table]
+    inputs = sum(int(row[2]) for row in cells if row[1] in fuzzers())
+    kills, findings = (sum(int(row[column] or 0) for row in cells) for column in (3, -2))
     machine = f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    machine += f", torch {torch.__version__}"
-    findings = [f"- {finding}" for report in reports for finding in report.findings]
     return "\n".join(
         [
             "# Reliability",
@@ -94,13 +100,12 @@ def page(reports: list[Report], seconds: float) -> str:
             "finding is a traceback, hang, crash, a file written elsewhere, or a wrong result; a refusal is one line",
             "that names the file and the remedy.",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {seconds / 60:.0f} minutes: {inputs} damaged inputs, "
-            f"{sum(report.kills for report in reports)} kills, {len(findings)} findings.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine}, torch {torch.__version__}: "
+            f"{inputs} damaged inputs, {kills} kills, {findings} findings.",
             "",
             "| attack | trials | kills | outcomes | findings |",
             "| --- | --- | --- | --- | --- |",
-            *map(line, reports),
-            *([""] * bool(findings) + findings),
+            *table,
             "",
         ]
     )
