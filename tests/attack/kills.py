@@ -220,11 +220,12 @@ def _imports(kills: int, folder: Path) -> Report:
         store = folder / f"store{trial}"
         store.mkdir()
         program = Program(folder / "program.py", folder / "given.safetensors", store)
-        time.sleep(generator.uniform(0, 0.25))
+        time.sleep(generator.uniform(0.05, 0.8))
         if program.process.is_alive():
             program.process.kill()
             report.kills += 1
-        program.wait()
+        program.process.join()  # it may not even have opened its output
+        program.output.cleanup()
         there = {path.name for path in store.glob("[!.]*")}
         whole = (
             there <= {"w.json"} or (store / "w.safetensors").read_bytes() == (folder / "given.safetensors").read_bytes()
