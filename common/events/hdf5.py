@@ -1,5 +1,6 @@
 """One labelled recording per HDF5 file: `times` uint32 [N] in us, `addrs` uint8 [N, 3] = (x, y, p), `labels` uint8."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,10 @@ def write_hdf5(path: str | Path, events: np.ndarray, label: int) -> None:
         values = events[field]
         if len(values) and (values.min() < 0 or values.max() >= limit):
             raise UserError(f"{path}: {field} must lie in 0 to {limit - 1}, got {values.min()} to {values.max()}")
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as content:
+    whole = io.BytesIO()  # HDF5 ends in several ways on a disk that is full
+    with h5py.File(whole, "w") as content:
         content["times"] = events["t"].astype(np.uint32)
         content["addrs"] = np.stack([events[field].astype(np.uint8) for field in "xyp"], axis=1)
         content["labels"] = np.uint8(label)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(whole.getvalue())

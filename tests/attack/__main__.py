@@ -10,8 +10,9 @@ import os
 import platform
 import sys
 import tempfile
-import time
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,30 +26,57 @@ from tests.attack.report import Report
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 INPUTS, KILLS, FAULTS = 700, 28, 60
 """Damaged inputs of a fuzzer, kills of a loop, trials of a fault."""
-FEW = {"torchrun": 6, "disk full: training": 8, "two": 6}
-"""Of attacks whose trials take seconds, by the beginnings of their names."""
+OTHERWISE = {
+    "training, 2": 12, "torchrun": 4, "import of": 60, "disk full: training": 6, "two": 5, "folders that vanish": 30,
+}  # fmt: skip
+"""Trials of attacks whose trials take more or less time than most, by the beginnings of their names."""
+Attack = Callable[[int, Path], Report]
+
+
+def attacks() -> dict[str, tuple[Attack, int]]:
+    """{name: (attack, trials)}."""
+    kinds = ((fuzzers(), INPUTS), (killers(), KILLS), (faults(), FAULTS))
+    return {
+        name: (attack, next((few for start, few in OTHERWISE.items() if name.startswith(start)), usual))
+        for found, usual in kinds
+        for name, attack in found.items()
+    }
 
 
 def main() -> None:
     """Do what the command line says; exit status 1 if there are findings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=1.0, help="of the trials (default: %(default)s)")
-    parser.add_argument("--only", default="", help="attacks with this in their names; writes no page")
+    parser.add_argument("--only", nargs="+", default=[""], help="attacks with one of these in their names")
     parser.add_argument("--no-page", action="store_true", help="write no page")
+    parser.add_argument("--jobs", type=int, default=4, help="attacks at a time (default: %(default)s)")
     options = parser.parse_args()
+    names = [name for name in attacks() if any(word in name for word in options.only)]
+    found = 0
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for job in as_completed([pool.submit(run, options.share, name) for name in names]):
+            report = job.result()
+            found += len(report.findings)
+            print(line(report), *report.findings, sep="\n   ", flush=True)
+            if not options.no_page:  # anew each time: an ended run tells what it did
+                PAGE.write_text(page(rows() | {report.name: line(report)}))
+    sys.exit(found > 0)
+
+
+def rows() -> dict[str, str]:
+    """{attack: its row} on the page as it is: attacks that are not run keep theirs."""
+    lines = PAGE.read_text().splitlines() if PAGE.exists() else []
+    return {text.split("|")[1].strip(): text for text in lines if text.startswith("| ")}
+
+
+def run(share: float, name: str) -> Report:
+    """A share of one attack."""
     warnings.simplefilter("ignore")
-    begin, reports = time.monotonic(), []
-    kinds = ((fuzzers(), INPUTS), (killers(), KILLS), (faults(), FAULTS))
-    for attacks, usual in kinds:
-        for name, attack in attacks.items():
-            if options.only in name:
-                trials = next((few for start, few in FEW.items() if name.startswith(start)), usual)
-                with tempfile.TemporaryDirectory(prefix="attack") as folder:
-                    reports.append(attack(max(1, round(options.share * trials)), Path(folder)))
-                print(line(reports[-1]), *reports[-1].findings, sep="\n   ", flush=True)
-    if not options.no_page and not options.only:
-        PAGE.write_text(page(reports, time.monotonic() - begin))
-    sys.exit(any(report.findings for report in reports))
+    attack, trials = attacks()[name]
+    with tempfile.TemporaryDirectory(prefix="attack") as folder:
+        report = attack(max(1, round(share * trials)), Path(folder))
+    report.name = name
+    return report
 
 
 def line(report: Report) -> str:
@@ -57,12 +85,13 @@ def line(report: Report) -> str:
     return f"| {report.name} | {report.trials} | {report.kills or ''} | {outcomes} | {len(report.findings)} |"
 
 
-def page(reports: list[Report], seconds: float) -> str:
-    """docs/reliability.md."""
-    inputs = sum(report.trials for report in reports if report.name in fuzzers())
+def page(found: dict[str, str]) -> str:
+    """docs/reliability.md of the rows of attacks."""
+    table = [found[name] for name in attacks() if name in found]
+    cells = [[cell.strip() for cell in row.split("|")] for row in table]
+    inputs = sum(int(row[2]) for row in cells if row[1] in fuzzers())
+    kills, findings = (sum(int(row[column] or 0) for row in cells) for column in (3, -2))
     machine = f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    machine += f", torch {torch.__version__}"
-    findings = [f"- {finding}" for report in reports for finding in report.findings]
     return "\n".join(
         [
             "# Reliability",
@@ -71,13 +100,12 @@ def page(reports: list[Report], seconds: float) -> str:
             "finding is a traceback, hang, crash, a file written elsewhere, or a wrong result; a refusal is one line",
             "that names the file and the remedy.",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {seconds / 60:.0f} minutes: {inputs} damaged inputs, "
-            f"{sum(report.kills for report in reports)} kills, {len(findings)} findings.",
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine}, torch {torch.__version__}: "
+            f"{inputs} damaged inputs, {kills} kills, {findings} findings.",
             "",
             "| attack | trials | kills | outcomes | findings |",
             "| --- | --- | --- | --- | --- |",
-            *map(line, reports),
-            *([""] * bool(findings) + findings),
+            *table,
             "",
         ]
     )

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.conversion import cache
 from common.datasets import cifar
 from common.datasets.n_caltech101 import NCaltech101
 from common.errors import UserError
+from common.events.event import EVENT
 from tests.common.events.conftest import real_file
 from tests.programs import run_program, run_source
 from tools import convert_dataset
@@ -400,3 +402,19 @@ def test_real_n_mnist_passes_every_verb(tmp_path, capsys):
     for verb in ("check", "split", "preview"):
         main(verb, "ncaltech101", tmp_path / "o", *(["--output", tmp_path / "p"] if verb == "preview" else []))
     assert "all        200       85" in capsys.readouterr().out
+
+
+def test_check_names_empty_samples_and_clocks_that_step_back(copy, capsys):
+    root = copy("cifar10dvs")
+    empty, backwards = sorted((root / cache.EVENTS).rglob("*.npz"))[:2]
+    cache.save_events(empty, np.zeros(0, EVENT))
+    cache.save_events(backwards, cache.load_events(backwards)[::-1])
+    main("check", "cifar10dvs", root, "--workers", 1)
+    said = capsys.readouterr().out
+    assert f"note: 1 samples are empty: {empty.relative_to(root / cache.EVENTS)}" in said
+    assert f"the clock of 1 recordings steps back: {backwards.relative_to(root / cache.EVENTS)}" in said
+
+
+def test_skip_missing_is_for_sets_with_lists(tmp_path):
+    with pytest.raises(UserError, match="prepare cifar10dvs has no use for --skip-missing"):
+        main("prepare", "cifar10dvs", "--source", tmp_path, "--output", tmp_path / "o", "-T", 2, "--skip-missing")
