@@ -37,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno not in UNWRITABLE or (error.errno == errno.ENOENT and path.parent.is_dir()):
             raise
         raise OutputError(
             f"cannot write {path}: {error.strerror}; choose a folder that is yours and has room"

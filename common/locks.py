@@ -33,6 +33,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     if real in _held:
         yield
         return
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     file = _lock(folder)
     if file is None:
         yield
@@ -45,6 +46,8 @@ def locked(folder: str | Path) -> Iterator[None]:
             _held.discard(real)
             with suppress(OSError):
                 (folder / FILE).unlink()
+                for place in made:  # what stayed empty
+                    place.rmdir()
 
 
 def _lock(folder: Path) -> IO[str] | None:

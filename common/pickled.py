@@ -31,9 +31,10 @@ class Array(np.ndarray):
     def __setstate__(self, state: tuple) -> None:
         _, shape, kind, by_columns, content = state
         count = int(np.prod(shape, dtype=object)) if shape else 1
-        objects = isinstance(kind, NumberType) and kind.dtype.kind == "O" and isinstance(content, list)
-        wanted = count if objects else count * kind.dtype.itemsize if isinstance(kind, NumberType) else -1
-        if len(content if objects else _bytes(content)) != wanted:
+        if not isinstance(kind, NumberType):
+            raise ValueError("a NumPy array of no type")
+        holder, size = (list, 1) if kind.dtype.kind == "O" else (bytes, kind.dtype.itemsize)
+        if not isinstance(content, holder) or len(content) != count * size:
             raise ValueError("a NumPy array whose content is not of its shape and type")
         super().__setstate__((1, tuple(shape), kind.dtype, bool(by_columns), content))
 

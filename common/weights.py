@@ -45,14 +45,15 @@ def locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    check_is_file(path)
-    if len(path.parts) != 1:
+    stored = weights_file(path.name) if len(path.parts) == 1 else None
+    if stored is not None and stored.is_file():
+        return stored
+    if path.parts:  # "" is the folder "."
+        check_is_file(path)
+    if stored is None:
         raise UserError(
             f"there is no file {path}; check the path, or give a name that `python tools/fetch_weights.py list` shows"
         )
-    stored = weights_file(path.name)
-    if stored.is_file():
-        return stored
     names = [file.stem for file in store_folder().glob("*.safetensors")]
     raise UserError(
         f"there is no file {path} and no {stored}: {nearest(path.name, names)}check the path, or get published "
