@@ -220,7 +220,7 @@ def _imports(kills: int, folder: Path) -> Report:
         store = folder / f"store{trial}"
         store.mkdir()
         program = Program(folder / "program.py", folder / "given.safetensors", store)
-        time.sleep(generator.uniform(0.05, 0.8))
+        time.sleep(generator.uniform(0, 0.15))
         if program.process.is_alive():
             program.process.kill()
             report.kills += 1
