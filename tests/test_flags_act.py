@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -33,12 +34,22 @@ ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 FIT = loop.fit
 EVENTS = {"classes": 2, "per_class": 10}
 IMAGES = {"per_class": 1, "test_per_class": 1}
+
+
+def small_images(folder):
+    """A class folder of pictures of 32 x 32 pixels for every digit, for training and test."""
+    (write_tiny_images("imagenet", folder, **IMAGES) / "val").rename(folder / "test")
+    for path in folder.rglob("*.JPEG"):
+        Image.open(path).resize((32, 32)).save(path)
+    return folder
+
+
 DATA = {
     "dvs128": lambda folder: write_tiny("dvs128", folder, classes=2, per_class=4),
     "cifar10dvs": lambda folder: write_tiny("cifar10dvs", folder, **EVENTS),
     "ncaltech101": lambda folder: write_tiny("ncaltech101", folder, **EVENTS),
     "imagenet": lambda folder: write_tiny_images("imagenet", folder, **IMAGES),
-    "cifar": lambda folder: (write_tiny_images("imagenet", folder, **IMAGES) / "val").rename(folder / "test").parent,
+    "cifar": lambda folder: small_images(folder),
     "hardvs": lambda folder: write_tiny_hardvs(folder, classes=2, per_class=4, test_per_class=2),
     "gestures": lambda folder: write_tiny_gesture(folder, classes=2, users=25),
     "mat": lambda folder: write_tiny_cifar10dvs(folder, **EVENTS),

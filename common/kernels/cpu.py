@@ -47,7 +47,7 @@ def refusal(device_type: str, dtype: torch.dtype) -> str:
 
 def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None) -> Tensor:
     """Output of the neuron with forward code `code`, shape and memory order of `x`."""
-    x = dense(x)
+    x = dense(x.resolve_neg())
     y = output_pool().empty_like(x)
     if x.numel():
         library(LIBRARY).neuron_forward(x.data_ptr(), y.data_ptr(), *_shape(x, time_dim), code, _doubles(constants))
@@ -58,8 +58,8 @@ def backward(
     gradient: Tensor, x: Tensor, codes: tuple[int, int], constants: list[float], time_dim: int | None
 ) -> Tensor:
     """Gradient at the input `x` from the `gradient` at the output; `codes` are the forward and the backward code."""
-    x = dense(x)
-    gradient = aligned(gradient, x)
+    x = dense(x.resolve_neg())
+    gradient = aligned(gradient.resolve_neg(), x)
     gx = output_pool().empty_like(x)
     if x.numel():
         library(LIBRARY).neuron_backward(

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from common.conversion.cache import shortened
 from common.conversion.view import PARTS, Entry, View
 from common.datasets.card import DataSet
 from common.errors import UserError
+from common.files import without_litter
+from common.pictures import read_picture
 from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -98,18 +101,22 @@ def read_list(root: Path, listing: Path) -> list[tuple[Path, int]]:
             f"there is no label list {listing}; fetch HAR-DVS from {HarDvs.url} and give its folder by --data_path and "
             "its lists by --train_list and --test_list"
         )
-    clips = []
-    for number, line in enumerate(listing.read_text().splitlines(), start=1):
+    clips, missing = [], []
+    for number, line in enumerate(listing.read_text("utf-8-sig").splitlines(), start=1):
         words = line.split()
         if not words:
             continue
         if len(words) < 2 or not words[-1].isdecimal():
             raise UserError(f"{listing}: line {number}: expected 'path ... label', found {line[:60]!r}")
         folder = root / words[0]
-        found = sorted((path for path in folder.glob("[!.]*") if path.is_dir()), key=by_number)
-        if not found:
-            raise UserError(f"{listing}: line {number}: {folder} holds no folders of frames; check --data_path")
+        found = sorted((path for path in without_litter(folder.glob("*"), folder) if path.is_dir()), key=by_number)
+        missing += [] if found else [f"{words[0]} (line {number})"]
         clips += [(path, int(words[-1])) for path in found]
+    if missing:
+        raise UserError(
+            f"{listing}: {len(missing)} of its folders hold no folders of frames below {root}: {shortened(missing)}; "
+            "check --data_path, fetch them, or remove their lines"
+        )
     if not clips:
         raise UserError(f"{listing} lists no clips; fetch it again from {HarDvs.url}")
     return clips
@@ -121,7 +128,8 @@ def frame_paths(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=by_number)
+    found = without_litter(folder.iterdir(), folder)
+    paths = sorted((path for path in found if path.suffix.lower() in SUFFIXES), key=by_number)
     if not paths:
         raise UserError(f"{folder}: expected frames as {', '.join(SUFFIXES)} files, found none; unpack the clip again")
     return paths
@@ -133,16 +141,8 @@ def by_number(path: Path) -> list[tuple[str, int]]:
 
 
 def load_image(path: Path) -> Image.Image:
-    """The picture in a file.
-
-    Raises:
-        UserError: it is damaged or no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("L")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error}); unpack the clip again") from error
+    """The grey picture in a file; see `read_picture`."""
+    return read_picture(path, "L")
 
 
 def polarity_maps(image: Image.Image, size: int = 224, resize: int = 256) -> Tensor:

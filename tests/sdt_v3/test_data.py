@@ -145,7 +145,7 @@ def test_mirroring_is_by_clip_or_by_frame(tmp_path, published, sides):
 
 @pytest.mark.parametrize(
     ("lines", "reason"),
-    [(["clips 1 seven"], "line 1: expected 'path ... label'"), (["nowhere 1 2"], "holds no folders"), ([], "no clips")],
+    [(["clips 1 seven"], "line 1: expected 'path ... label'"), (["nowhere 1 2"], "hold no folders"), ([], "no clips")],
 )
 def test_a_list_that_cannot_be_used_is_refused(tmp_path, lines, reason):
     with pytest.raises(UserError, match=reason):

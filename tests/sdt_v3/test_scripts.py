@@ -283,7 +283,7 @@ def test_weights_that_do_not_fit_are_refused(call, refusal):
 @pytest.mark.parametrize("flag", ["--resume", "--finetune"])
 def test_a_corrupt_file_is_refused(refusal, tmp_path, flag):
     (tmp_path / "broken.pth").write_bytes(b"PK\x03\x04 broken")
-    assert "broken.pth cannot be read" in refusal("large", flag, tmp_path / "broken.pth")
+    assert "broken.pth is cut short or damaged" in refusal("large", flag, tmp_path / "broken.pth")
 
 
 def test_a_checkpoint_of_other_time_steps_is_refused(call, refusal):

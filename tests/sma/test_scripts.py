@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_T_is_refused(call, refusal):
 @pytest.mark.parametrize("flag", ["--resume", "--weights"])
 def test_a_corrupt_file_is_refused(refusal, tmp_path, flag):
     (tmp_path / "broken.pt").write_bytes(b"PK\x03\x04 broken")
-    assert "broken.pt cannot be read" in refusal("cifar10dvs", flag, tmp_path / "broken.pt")
+    assert "broken.pt is cut short or damaged" in refusal("cifar10dvs", flag, tmp_path / "broken.pt")
 
 
 @pytest.mark.parametrize("flag", ["--resume", "--weights"])

@@ -140,3 +140,17 @@ def test_gradient_overflow_is_visible_to_a_loss_scaler(dtype):
     with use("cpu"):
         multi_step_lif(x, LIFParameters(surrogate=ATan())).backward(torch.full_like(x, torch.nan))
     assert x.grad.isnan().all()
+
+
+def test_a_view_that_negates_is_read_as_what_it_shows():
+    x = torch.randn(4, 33)
+    view = torch._neg_view(x)
+    assert view.is_neg()
+    assert_same(multi_step_lif, view, LIFParameters())
+    gradient = torch._neg_view(torch.randn(4, 33))
+    for name in ("torch", "cpu"):
+        leaf = x.clone().requires_grad_()
+        with use(name):
+            (found,) = torch.autograd.grad(multi_step_lif(leaf, LIFParameters()), leaf, gradient)
+        expected = found if name == "torch" else expected
+    torch.testing.assert_close(found, expected)
