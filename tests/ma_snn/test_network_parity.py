@@ -23,6 +23,7 @@ REPEATED = (
     "ma_snn_dvsgestures_tca_liaf_tr_T6_b2_s1",
     "ma_snn_dvsgestures_tcsa_lif_T6_b2_s0",
     "att_ms_resnet34_T1_b2_64px_s2",
+    "att_ms_resnet104_T1_b2_32px_s3",
 )
 """What other fixtures show on another data set, at a threshold where more fires, or with other depths."""
 

@@ -128,6 +128,7 @@ def test_a_run_that_was_stopped_resumes_exactly(call, monkeypatch, task):
     assert histories[0] == histories[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_train_evaluate_each_picture_once_and_resume(data, tmp_path, task):
     words = ["--data_path", data / task, *SMALL, *OWN[task], "--output_dir", tmp_path]

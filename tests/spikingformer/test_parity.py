@@ -13,6 +13,7 @@ REPEATED = (
     "cml_spikingformer_8_384_imagenet_h8_T4_64px",
     "cml_spikingformer_cifar_4_384_cifar10_h12_T4",
     "cml_spikformer_cifar_4_384_cifar10_h12_T4",
+    "cml_spikingformer_dvs_2_256_cifar10dvs_T4",
 )
 """What other fixtures show with less width or depth."""
 

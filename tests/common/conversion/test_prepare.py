@@ -70,6 +70,7 @@ def test_a_killed_conversion_is_continued(sources, roots, tmp_path, name, kind):
     assert recordings_below(tmp_path) == recordings_below(roots[name])
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_half_file_under_a_final_name(sources, tmp_path):
     run_source(KILLED, "savez", "cifar10dvs", sources["cifar10dvs"], tmp_path)
     names = cache.recordings_below(tmp_path / "events_np")
