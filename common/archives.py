@@ -16,7 +16,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 from common.files import is_litter, make_folder, without_litter
 
 MAX_RATIO = 100
@@ -81,8 +81,7 @@ def extract(
             f"{archive}: cannot be unpacked to {destination} ({error}); fetch it again or make room"
         ) from error
     except Exception as error:  # what damaged archives raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{archive}: damaged or incomplete ({reason}); fetch the archive again") from error
+        raise UserError(f"{archive}: damaged or incomplete ({reason_of(error)}); fetch the archive again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return destination

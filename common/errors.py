@@ -16,3 +16,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean A, B? ` with up to three of the `known` names that are most like `name`; empty if none is."""
     similar = difflib.get_close_matches(name, list(known), n=3)
     return f"did you mean {', '.join(similar)}? " if similar else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, in one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -12,7 +12,7 @@ from common.kernels import spike_conv
 
 
 class _SkipsZeros:
-    """What `SpikeConv2d` and `SpikeConv1d` have in common."""
+    """What `SpikeConv2d`, `SpikeConv1d` and `SpikeLinear` have in common."""
 
     packed: Tensor | None = None
 
@@ -56,15 +56,17 @@ class SpikeConv1d(_SkipsZeros, nn.Conv1d):
         return x.unsqueeze(2)
 
 
-class SpikeLinear(nn.Linear):
+class SpikeLinear(_SkipsZeros, nn.Linear):
     """`nn.Linear` that skips zeros as `SpikeConv2d` does."""
 
-    packed: Tensor | None = None
+    stride, padding = (1,), (0,)  # of the convolution that it is
 
-    def freeze(self) -> None:
-        """As that of `SpikeConv2d`."""
-        if not spike_conv.refusal() and self.weight.dtype in spike_conv.DTYPES:
-            self.packed = spike_conv.pack(self.weight[:, :, None, None], 1, 0)
+    def _plain(self) -> bool:
+        return True
+
+    def _planes(self, x: Tensor) -> Tensor:
+        """`[O, C]` as `[O, C, 1, 1]`."""
+        return x[:, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         return spike_conv.linear(x, self.weight, self.bias, self.packed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -26,8 +26,9 @@ def read_picture(path: str | Path, mode: str) -> Image.Image:
     except UserError:
         raise
     except Exception as error:  # what the decoders of all formats raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: cannot be read as an image ({reason}); fetch it again or delete it") from error
+        raise UserError(
+            f"{path}: cannot be read as an image ({reason_of(error)}); fetch it again or delete it"
+        ) from error
 
 
 def _eight_bits(path: str | Path, picture: Image.Image) -> Image.Image:

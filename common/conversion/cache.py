@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.conversion import stages
-from common.errors import OutputError, UserError
+from common.errors import OutputError, UserError, reason_of
 from common.events.event import pack
 from common.events.frames import SPLITS, downsample
 from common.files import atomic_path, without_litter
@@ -255,7 +255,6 @@ def _load_npz(path: Path, *keys: str) -> list[np.ndarray]:
         with np.load(path, allow_pickle=False) as bundle:
             return [bundle[key] for key in keys]
     except Exception as error:  # what damaged files raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path}: expected an npz file with {', '.join(keys)} ({reason}); delete it and convert it again"
+            f"{path}: expected an npz file with {', '.join(keys)} ({reason_of(error)}); delete it and convert it again"
         ) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 from common.events.event import pack
 from common.files import atomic_path
 
@@ -30,9 +30,9 @@ def read_hdf5(path: str | Path) -> tuple[np.ndarray, int]:
             times, addresses, label = (plain_data(content, name) for name in ("times", "addrs", "labels"))
         label = int(label[()])
     except Exception as error:  # what damaged files raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path}: expected an HDF5 file with times, addrs and labels ({reason}); delete it and convert it again"
+            f"{path}: expected an HDF5 file with times, addrs and labels ({reason_of(error)}); delete it and "
+            "convert it again"
         ) from error
     if times.ndim != 1 or addresses.shape != (len(times), 3):
         found = f"times {list(times.shape)} and addrs {list(addresses.shape)}"

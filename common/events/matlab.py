@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 from common.events.event import pack
 from common.events.hdf5 import plain_data
 from common.events.mat_file import variables
@@ -38,8 +38,7 @@ def read_matlab(path: str | Path) -> np.ndarray:
     try:
         names, matrix = _read_hdf5(path) if h5py.is_hdf5(path) else _read_version5(path)
     except Exception as error:  # what damaged files raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: cannot be read as a .mat file ({reason}); fetch it again") from error
+        raise UserError(f"{path}: cannot be read as a .mat file ({reason_of(error)}); fetch it again") from error
     if matrix is None:
         found = ", ".join(names) or "nothing"
         raise UserError(f"{path}: expected a variable {VARIABLE!r}, found {found}; convert the .aedat with dat2mat.m")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 from common.pickled import NumberType, array, scalar
 
 
@@ -43,5 +43,6 @@ def read_object_array(path: Path) -> np.ndarray:
                 return found
         return np.load(path, allow_pickle=False)
     except Exception as error:  # what damaged pickles raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not a readable array ({reason}); make it again from the text recordings") from error
+        raise UserError(
+            f"{path}: not a readable array ({reason_of(error)}); make it again from the text recordings"
+        ) from error

@@ -206,7 +206,7 @@ def conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, packed: Tensor | None = None
 ) -> Tensor:
     """`F.conv2d` of `x` `[N, C, H, W]`, skipping zeros where that is faster; `packed` is what `pack` gave before."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if _traced():
         convolution = _operator if _compiled(x, weight) else F.conv2d
         return convolution(x, weight, bias, stride, padding)
     if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16:
@@ -237,8 +237,13 @@ def _eager(
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None = None) -> Tensor:
     """`F.linear` of `x` `[..., C]`, as a convolution of the pixels that its rows are; `packed` as for `conv2d`."""
-    plain = not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"))
-    if not plain or not _served(x, weight) or not x.numel() or not promises(x, limits("linear", x.dtype)[0]):
+    if (
+        _traced()
+        or torch.is_autocast_enabled("cpu")
+        or not _served(x, weight)
+        or not x.numel()
+        or not promises(x, limits("linear", x.dtype)[0])
+    ):
         return F.linear(x, weight, bias)
     pixels = x.flatten(0, -2).t().contiguous()[None, :, None]
     y = _eager(pixels, weight[:, :, None, None], bias, 1, 0, packed, "linear")
@@ -248,6 +253,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
 def _served(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels can compute this convolution at all."""
     return type(x) is Tensor and _on_cpu(x, weight) and x.is_contiguous() and not refusal()
+
+
+def _traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _on_cpu(x: Tensor, weight: Tensor) -> bool:

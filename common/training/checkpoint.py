@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 from common.files import atomic_path
 from common.pickled import ALLOWED
 from common.training.contents import kind_of
@@ -231,7 +231,7 @@ def read_file(path: str | Path, content: bytes | None = None) -> object:
             raise UserError(
                 f"{path} holds code ({refused[1]}), which is never run here; use a file with tensors only"
             ) from error
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error)[:200]
         raise UserError(
             f"{path} cannot be read as a torch or safetensors file ({reason}): it is damaged or holds more than "
             "tensors and plain data; fetch it again"

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """How files of `torch.save` began before they were zip archives."""
@@ -58,8 +58,7 @@ def _check_zip(stream: BinaryIO, path: Path) -> None:
             torch_file = any(name.endswith("/data.pkl") for name in names)
             broken = bundle.testzip() if torch_file else None
     except Exception as error:  # what damaged archives raise has no common base
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is cut short or damaged ({reason}); fetch it again") from error
+        raise UserError(f"{path} is cut short or damaged ({reason_of(error)}); fetch it again") from error
     if broken is not None:
         raise UserError(f"{path} is damaged: the checksum of {broken} in it is wrong; fetch it again")
     if any(name.endswith("/constants.pkl") for name in names):

@@ -161,6 +161,7 @@ def fit(
     if average is not None and process.world_size > 1:  # begins at the weights of the main process, as the network does
         for tensor in average.state_dict().values():
             dist.broadcast(tensor, src=0)
+    save = partial(state.save, checkpoint, process, facts)
     board = Path(tensorboard_dir or output_dir / "tensorboard")
     with (
         one_writer(output_dir, process),
@@ -169,7 +170,6 @@ def fit(
     ):
         while state.epoch < epochs:
             begin = time.monotonic()
-            save = partial(state.save, checkpoint, process, facts)
             _train_epoch(network, state, train_loader, recipe, process, received, output_dir, save)
             if state.step == len(train_loader):  # less when a signal came
                 _finish_epoch(state, train_loader, recipe, evaluate, process, begin)

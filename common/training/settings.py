@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 
 
 def read_settings(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]:
@@ -17,8 +17,9 @@ def read_settings(path: Path, parser: argparse.ArgumentParser) -> dict[str, obje
     try:
         settings = yaml.safe_load(path.read_text()) or {}
     except Exception as error:  # PyYAML raises what its converters of dates and numbers do, too
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read as YAML settings ({reason}); give another file with -c") from error
+        raise UserError(
+            f"{path}: cannot be read as YAML settings ({reason_of(error)}); give another file with -c"
+        ) from error
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise UserError(f"{path}: expected lines `flag: value`, such as `epochs: 300`")
     actions = {

@@ -12,7 +12,17 @@ from sdt_v3.dense_recipe import parameter_groups
 from sdt_v3.losses import detection_loss, pixel_accuracy, resize, segmentation_loss
 from sdt_v3.models import boxes as geometry
 from sdt_v3.models.mask_rcnn import NeckNeuron
-from tests.parity.harness import FOLDER, calibrate, check_structure, close, fixtures, load, next_losses, seeded_model
+from tests.parity.harness import (
+    FOLDER,
+    Rates,
+    calibrate,
+    check_structure,
+    close,
+    fixtures,
+    load,
+    next_losses,
+    seeded_model,
+)
 from tests.parity.seeded import seeded_input
 
 RTOL, ATOL = 1e-8, 1e-9
@@ -31,27 +41,19 @@ def stats(maps):
     return torch.stack([torch.stack([x.mean(), x.std(), x.norm()]) for x in maps])
 
 
-class PooledRates:
+class PooledRates(Rates):
     """Mean output of each named neuron over all its calls while open."""
 
     def __init__(self, model, names):
-        modules = dict(model.named_modules())
         self.sums = {name: [0.0, 0] for name in names}
-        self.hooks = [modules[name].register_forward_hook(self.record(name)) for name in names]
+        super().__init__(model, names)
 
-    def record(self, name):
+    def _record(self, name):
         def hook(module, inputs, output):
             total, count = self.sums[name]
             self.sums[name] = [total + output.sum().item(), count + output.numel()]
 
         return hook
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        for hook in self.hooks:
-            hook.remove()
 
     def array(self):
         return np.array([total / count for total, count in self.sums.values()])
