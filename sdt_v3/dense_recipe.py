@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import Dataset
 
 from common.errors import UserError
-from common.training import Process, load_state, read_weights
+from common.tiny.scenes import write_tiny_scenes
+from common.training import Process, data_folder, load_state, main_first, read_weights
 from common.training.checkpoint import save_file
 from sdt_v3.models.checkpoint import settings_of
 
@@ -143,6 +145,32 @@ class Snapshots:
                 self.save("iter", step)
 
         return write
+
+
+def data_root(args: argparse.Namespace, process: Process, home: str, scenes: str, sizes: Mapping[str, int]) -> Path:
+    """Folder of the data set, by default `data/<home>`; for `--tiny` alone `scenes` of these `sizes` are painted.
+
+    They lie below the output folder.
+    """
+    if args.data_path or not args.tiny:
+        return args.data_path or data_folder(home)
+    with main_first(process):
+        return write_tiny_scenes(scenes, args.output_dir / "data", **sizes)
+
+
+def report_test(
+    args: argparse.Namespace, process: Process, model: nn.Module, data: Dataset, found: dict[str, float], width: int
+) -> None:
+    """Say what a test `found`, names in columns of `width`, and count operations over its pictures if wanted."""
+    if not process.is_main:
+        return
+    print(f"{args.weights}: {found.pop('samples')} images")
+    print("\n".join(f"{name:{width}}{value:7.2f} %" for name, value in found.items()))
+    print(f"pictures in {args.output_dir / 'pictures'}")
+    if args.energy:
+        some = range(min(max(args.pictures, 1), len(data)))
+        batches = [data[index][0][None].to(process.device) for index in some]
+        energy_and_rates(model, batches, args.output_dir, args.model)
 
 
 def conclusion(history: Sequence[Mapping[str, float]], measure: str) -> str:

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from common.tiny.scenes import write_tiny_scenes
 from common.training import (
     GroupedSampler,
     Process,
     announce,
     begin,
-    data_folder,
     fit,
-    main_first,
     make_loader,
     mixed_precision,
 )
@@ -30,8 +27,9 @@ from sdt_v3.dense_recipe import (
     Snapshots,
     build_network,
     conclusion,
-    energy_and_rates,
+    data_root,
     parameter_groups,
+    report_test,
     step_decay,
 )
 from sdt_v3.losses import detection_loss
@@ -45,7 +43,7 @@ def main(testing: bool = False) -> None:
     """Run one script: train and evaluate, or only evaluate given weights."""
     args = parse_detection(testing=testing)
     process = begin(args)
-    root = data_root(args, process)
+    root = data_root(args, process, "coco", "coco", TINY_SET)
     train_set = CocoInstances(root, True, DetectionTraining(tuple(args.img_scale), args.augment))
     test_set = CocoInstances(root, False, DetectionTest(tuple(args.img_scale)))
     settings = {name: getattr(args, name) for name in DETECTOR}
@@ -65,14 +63,6 @@ def main(testing: bool = False) -> None:
         print(conclusion(history, "bbox_mAP_50"))
         print(conclusion(history, "segm_mAP_50"))
         print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
-
-
-def data_root(args: argparse.Namespace, process: Process) -> Path:
-    """Folder of the data set; for `--tiny` without `--data_path` scenes are painted below the output folder."""
-    if args.data_path or not args.tiny:
-        return args.data_path or data_folder("coco")
-    with main_first(process):
-        return write_tiny_scenes("coco", args.output_dir / "data", **TINY_SET)
 
 
 def train(
@@ -119,15 +109,7 @@ def evaluate(
 def test(args: argparse.Namespace, process: Process, model: nn.Module, loader: DataLoader) -> None:
     """Evaluate, draw results and, if wanted, count operations."""
     found = evaluate(model, loader, args, process, Shown(args.output_dir / "pictures", loader.dataset, args.pictures))
-    if not process.is_main:
-        return
-    print(f"{args.weights}: {found.pop('samples')} images")
-    print("\n".join(f"{name:12}{value:7.2f} %" for name, value in found.items()))
-    print(f"pictures in {args.output_dir / 'pictures'}")
-    if args.energy:
-        some = range(min(max(args.pictures, 1), len(loader.dataset)))
-        batches = [loader.dataset[index][0][None].to(process.device) for index in some]
-        energy_and_rates(model, batches, args.output_dir, args.model)
+    report_test(args, process, model, loader.dataset, found, width=12)
 
 
 class Shown:

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from common.tiny.scenes import write_tiny_scenes
 from common.training import (
     EndlessSampler,
     Process,
     announce,
     begin,
-    data_folder,
     fit,
-    main_first,
     make_loader,
     mixed_precision,
 )
@@ -30,9 +27,10 @@ from sdt_v3.dense_recipe import (
     Snapshots,
     build_network,
     conclusion,
-    energy_and_rates,
+    data_root,
     linear_decay,
     parameter_groups,
+    report_test,
 )
 from sdt_v3.losses import segmentation_loss
 
@@ -43,7 +41,7 @@ def main(testing: bool = False) -> None:
     """Run one script: train and evaluate, or only evaluate given weights."""
     args = parse_segmentation(testing=testing)
     process = begin(args)
-    root, scale = data_root(args, process), tuple(args.img_scale)
+    root, scale = data_root(args, process, "ADEChallengeData2016", "ade20k", TINY_SET), tuple(args.img_scale)
     train_set = SceneParsing(root, True, SegmentationTraining(scale, args.crop_size, args.augment), args.num_classes)
     test_set = SceneParsing(root, False, SegmentationTest(scale), len(train_set.classes))
     settings = {"head_channels": args.head_channels, "layer_scale_init": args.layer_scale_init}
@@ -61,14 +59,6 @@ def main(testing: bool = False) -> None:
     if process.is_main:
         print(conclusion(history, "mIoU"))
         print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
-
-
-def data_root(args: argparse.Namespace, process: Process) -> Path:
-    """Folder of the data set; for `--tiny` without `--data_path` scenes are painted below the output folder."""
-    if args.data_path or not args.tiny:
-        return args.data_path or data_folder("ADEChallengeData2016")
-    with main_first(process):
-        return write_tiny_scenes("ade20k", args.output_dir / "data", **TINY_SET)
 
 
 def train(
@@ -112,15 +102,7 @@ def evaluate(
 def test(args: argparse.Namespace, process: Process, model: nn.Module, loader: DataLoader) -> None:
     """Evaluate, draw results and, if wanted, count operations."""
     found = evaluate(model, loader, args, process, Shown(args.output_dir / "pictures", loader.dataset, args.pictures))
-    if not process.is_main:
-        return
-    print(f"{args.weights}: {found.pop('samples')} images")
-    print("\n".join(f"{name:6}{value:7.2f} %" for name, value in found.items()))
-    print(f"pictures in {args.output_dir / 'pictures'}")
-    if args.energy:
-        some = range(min(max(args.pictures, 1), len(loader.dataset)))
-        batches = [loader.dataset[index][0][None].to(process.device) for index in some]
-        energy_and_rates(model, batches, args.output_dir, args.model)
+    report_test(args, process, model, loader.dataset, found, width=6)
 
 
 class Shown:
