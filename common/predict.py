@@ -17,6 +17,7 @@ from torch import nn
 
 from common.analysis.samples import READERS, Reading, read_sample
 from common.errors import UserError, nearest
+from common.files import without_litter
 from common.training.checkpoint import load_weights
 from common.weights import card_facts, card_file, locate
 
@@ -125,7 +126,8 @@ def samples_in(source: str) -> Iterator[str]:
     if not folder.is_dir():
         yield source
         return
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in READERS)
+    known = (path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in READERS)
+    found = without_litter(known, folder)
     if not found:
         raise UserError(f"{folder} has neither pictures nor recordings; there are readers for {', '.join(READERS)}")
     yield from map(str, found)
