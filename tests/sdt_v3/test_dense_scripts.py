@@ -17,6 +17,7 @@ from common.training import load_checkpoint, read_weights, run
 from sdt_v3 import dense_flags, train_detection, train_segmentation
 from sdt_v3.dense_recipe import Snapshots
 from sdt_v3.losses import detection_loss
+from tests.marks import mostly_slow
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,7 @@ def test_a_segmentor_trains_by_iterations_and_is_tested_with_maps(call, capsys):
     assert len(maps) == 2 and set(Image.open(maps[0]).get_flattened_data()) <= set(range(1, 6))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", mostly_slow(TASKS, "segmentation"))
 def test_a_run_that_was_stopped_resumes_exactly(call, monkeypatch, task):
     more = ("--epochs", "2", "--augment") if task == "detection" else ("--max_iters", "6")
     whole = call(task, *more, output="whole")
