@@ -45,6 +45,10 @@ COMMON = (
         {"action": argparse.BooleanOptionalAction, "default": False, "help": "of cudnn, which is slower then"},
     ),
     (("--amp",), {"action": argparse.BooleanOptionalAction, "default": False, "help": "mixed precision"}),
+    (
+        ("--grad-checkpointing",),
+        {"action": "store_true", "help": "keep the inputs of blocks alone and compute them again: less memory"},
+    ),
     (("--local-rank",), {"type": int, "default": -1, "help": "given by the launcher"}),
 )
 

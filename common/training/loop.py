@@ -88,6 +88,7 @@ def fit(
     """
     output_dir, recipe = make_folder(output_dir), Recipe(**recipe)
     _check_batches(len(train_loader), recipe.accumulate)
+    scale.prepare(model)
     if scaler is None:
         scaler = grad_scaler(recipe.amp, process)
     average = ema and ema.to(process.device)
@@ -115,7 +116,7 @@ def fit(
         watch = Watch(scale.log_every, recipe, process, output_dir, received)
         while state.epoch < epochs:
             begin = time.monotonic()
-            _train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save)
+            train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save)
             if state.step == len(train_loader):  # less when a signal came
                 _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
                 if process.is_main:
@@ -168,7 +169,7 @@ def _distribute(model: nn.Module, process: Process, sync_bn: bool, find_unused_p
     )
 
 
-def _train_epoch(
+def train_epoch(
     network: nn.Module,
     state: TrainingState,
     loader: DataLoader,
