@@ -14,6 +14,7 @@ from common.analysis.evaluation import evaluate_fully
 from common.ms_resnet.cutmix import CutMix
 from common.training import (
     Process,
+    Scale,
     announce,
     begin,
     class_count,
@@ -125,6 +126,7 @@ def train(
         on_epoch_end=partial(write_results, args),
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"data": args.dataset, "coding": args.coding, "T": args.T, "num_classes": args.num_classes},
         select=None,
     )

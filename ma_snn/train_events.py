@@ -15,7 +15,17 @@ from common.analysis import figures
 from common.analysis.evaluation import evaluate_fully
 from common.analysis.firing_rates import firing_rates, write_rates
 from common.files import make_folder
-from common.training import Process, announce, begin, describe, evaluation_folder, fit, make_loader, start_from
+from common.training import (
+    Process,
+    Scale,
+    announce,
+    begin,
+    describe,
+    evaluation_folder,
+    fit,
+    make_loader,
+    start_from,
+)
 from ma_snn.config import Config
 from ma_snn.data.events import datasets
 from ma_snn.evaluation import evaluate_clips, one_hot_loss
@@ -119,6 +129,7 @@ def train(
         on_epoch_end=partial(write_results, config),
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={
             "model": recipe.model,
             "T": config.T,

@@ -13,6 +13,7 @@ import ma_snn  # noqa: F401  (registers the models)
 from common.analysis.evaluation import evaluate_fully
 from common.training import (
     Process,
+    Scale,
     announce,
     begin,
     class_count,
@@ -174,6 +175,7 @@ def train(
             on_epoch_end=Results(args, folder, optimizer, schedule, scaler, average, tags),
             resume=args.resume,
             checkpoint_every=args.checkpoint_every,
+            scale=Scale.of(args),
             epochs_done=args.start_epoch,
             metadata={
                 "data": args.dataset,

@@ -137,10 +137,10 @@ class Snapshots:
         """`on_epoch_end` of the loop."""
         self.save("epoch", history[-1]["epoch"])
 
-    def after_step(self, every: int) -> Callable[[int, float], None]:
-        """`on_step` of the loop, which writes one each `every` steps."""
+    def after_step(self, every: int) -> Callable[[int], None]:
+        """`after_step` of the loop, which writes one each `every` steps."""
 
-        def write(step: int, loss: float) -> None:
+        def write(step: int) -> None:
             if step % every == 0:
                 self.save("iter", step)
 

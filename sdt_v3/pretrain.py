@@ -8,7 +8,17 @@ from torch import Tensor
 
 from common.datasets.imagenet import imagenet
 from common.errors import UserError
-from common.training import Flags, Process, announce, begin, fit, grad_scaler, make_loader, mixed_precision
+from common.training import (
+    Flags,
+    Process,
+    Scale,
+    announce,
+    begin,
+    fit,
+    grad_scaler,
+    make_loader,
+    mixed_precision,
+)
 from sdt_v3.data.images import image_root, pretrain_transform
 from sdt_v3.flags import training_options
 from sdt_v3.models import mae
@@ -130,6 +140,7 @@ def train(
         on_epoch_end=Results(args, optimizer, scaler).numbered(every=20),
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"model": args.model, "args": vars(args)},
         select=None,
         tensorboard_dir=args.log_dir,

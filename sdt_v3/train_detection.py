@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from common.training import (
     GroupedSampler,
     Process,
+    Scale,
     announce,
     begin,
     fit,
@@ -88,6 +89,7 @@ def train(
         on_epoch_end=Snapshots(args.output_dir, model, optimizer).after_epoch,
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"model": args.model, "num_classes": model.num_classes, "args": vars(args)},
         select="bbox_mAP",
     )

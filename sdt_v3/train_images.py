@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from common.analysis.evaluation import evaluate_fully
 from common.training import (
     Process,
+    Scale,
     announce,
     as_is,
     average_of,
@@ -131,6 +132,7 @@ def train(
         on_epoch_end=Results(args, optimizer, scaler, ema).numbered(every=50),
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"model": args.model, "T": args.time_steps, "num_classes": args.nb_classes, "args": vars(args)},
         tensorboard_dir=args.log_dir,
     )

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from common.training import (
     EndlessSampler,
     Process,
+    Scale,
     announce,
     begin,
     fit,
@@ -83,9 +84,10 @@ def train(
         schedule="step",
         amp=mixed_precision(args, process),
         reduce_output=None,
-        on_step=Snapshots(args.output_dir, model, optimizer).after_step(args.checkpoint_interval),
+        after_step=Snapshots(args.output_dir, model, optimizer).after_step(args.checkpoint_interval),
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"model": args.model, "num_classes": model.num_classes, "args": vars(args)},
         select="mIoU",
     )

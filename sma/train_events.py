@@ -14,6 +14,7 @@ from common.analysis.firing_rates import firing_rates, write_rates
 from common.datasets.event_frames import EventFrames
 from common.training import (
     Process,
+    Scale,
     announce,
     begin,
     class_count,
@@ -124,6 +125,7 @@ def train(
         on_epoch_end=partial(write_results, args.output_dir, recipe.script, test_loader, args.epochs, board),
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"model": recipe.model, "T": args.T, "num_classes": args.num_classes},
         select=None,
         tensorboard_dir=args.log_dir,

@@ -9,7 +9,18 @@ from torch.utils.data import DataLoader
 
 from common.analysis.evaluation import evaluate_fully
 from common.files import atomic_path
-from common.training import Process, announce, begin, conclude, describe, evaluation_folder, fit, labels_of, make_loader
+from common.training import (
+    Process,
+    Scale,
+    announce,
+    begin,
+    conclude,
+    describe,
+    evaluation_folder,
+    fit,
+    labels_of,
+    make_loader,
+)
 from common.training.record import Board
 from spikingformer.data.events import FrameBatches, datasets
 from spikingformer.flags import TINY_EVENTS, EventRecipe, network_name, parse_events
@@ -94,6 +105,7 @@ def train(
         on_epoch_end=EventResults(args, folder, boards, optimizer, schedule, epochs),
         resume=args.resume if exact else None,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         epochs_done=epochs_done,
         metadata={"model": args.network, "T": args.T, "num_classes": args.num_classes, "args": vars(args)},
         select=None,

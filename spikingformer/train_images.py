@@ -11,6 +11,7 @@ from common.analysis.evaluation import evaluate_fully
 from common.layers import channels_last
 from common.training import (
     Process,
+    Scale,
     announce,
     average_of,
     begin,
@@ -114,6 +115,7 @@ def train(args: argparse.Namespace, process: Process, model: nn.Module, train_se
         on_epoch_end=ImageResults(args, folder, optimizer, scaler, average),
         resume=args.resume if exact else None,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         epochs_done=epochs_done,
         metadata={"model": args.network, "T": args.T, "num_classes": args.num_classes, "args": vars(args)},
         select=None,

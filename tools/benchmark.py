@@ -3,10 +3,9 @@
     python tools/benchmark.py lif --json lif.json
     python tools/benchmark.py --json run.json --chart docs/performance.png --markdown docs/performance.md
 
-Suites: `lif` (one neuron), `conv` (one convolution), `network` (whole networks), `events` (recordings to frames); all
-by default. All
-variants do the same work in the same precision and take turns in one process; every setting has a process of its own.
-Run it on an idle machine.
+Suites: `lif` (one neuron), `conv` (one convolution), `network` (whole networks), `events` (recordings to frames),
+`training` (the loop, gradient checkpointing); all by default. All variants do the same work in the same precision and
+take turns in one process; every setting has a process of its own. Run it on an idle machine.
 """
 
 import argparse
@@ -15,10 +14,10 @@ from pathlib import Path
 
 from common.files import atomic_path
 from common.training import run
-from tools.benchmarks import conv, events, lif, network, report
+from tools.benchmarks import conv, events, lif, network, report, training
 from tools.benchmarks.measure import machine
 
-SUITES = {"lif": lif.run, "conv": conv.run, "network": network.run, "events": events.run}
+SUITES = {"lif": lif.run, "conv": conv.run, "network": network.run, "events": events.run, "training": training.run}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from common.layers import TimeBatchNorm, TimeConv2d, TimeFolded, stem_of_static_image
 from common.layout import Layout
 from common.neurons import MSLIFNode
+from common.recompute import Blocks, GradCheckpointing
 from common.registry import register
 
 Hook = Callable[[int, int], nn.Module | None]
@@ -140,7 +141,7 @@ def basic_block(design: Design, in_channels: int, channels: int, stride: int, in
     return BLOCKS[design.keys]([layer for layer in branch if layer is not None], shortcut)
 
 
-class MSResNet(nn.Module):
+class MSResNet(GradCheckpointing, nn.Module):
     """Stem, four stages that each begin with stride 2, and a spiking head.
 
     A subclass puts an encoder between stem and stages with `add_encoder` and `encode`, and changes the head with
@@ -167,7 +168,7 @@ class MSResNet(nn.Module):
             first = basic_block(design, in_channels, channels, 2, 0)
             rest = (basic_block(design, channels, channels, 1, index) for index in range(1, count))
             self.stages.append(f"conv{stage + 2}_x")
-            self.add_module(self.stages[-1], nn.Sequential(first, *rest))
+            self.add_module(self.stages[-1], Blocks(first, *rest))
         self.dropout = nn.Dropout(design.dropout)
         self.add_head(channels, num_classes)
 

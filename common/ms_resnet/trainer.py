@@ -24,6 +24,7 @@ from common.tiny.images import write_tiny_images
 from common.training import (
     Flags,
     Process,
+    Scale,
     announce,
     as_is,
     begin,
@@ -295,6 +296,7 @@ def train(
             on_epoch_end=files.on_epoch_end,
             resume=args.resume,
             checkpoint_every=args.checkpoint_every,
+            scale=Scale.of(args),
             metadata={"model": preset.nets[args.net], "T": args.T, "num_classes": num_classes, "args": vars(args)},
             select=None,
         )

@@ -24,4 +24,5 @@ from common.training.program import (
     start_from,
     weights_to_test,
 )
+from common.training.scale import Scale
 from common.training.schedules import cosine

@@ -28,6 +28,10 @@ COMMON = (
         {"nargs": "?", "const": True, "type": Path, "help": "continue from PATH, or from the output folder"},
     ),
     (("--checkpoint-every",), {"type": int, "minimum": 1, "help": "save after so many batches too, not only epochs"}),
+    (
+        ("--log-every",),
+        {"type": int, "minimum": 1, "help": "batches between looks at the loss; by default 1 on the CPU, 10 on CUDA"},
+    ),
     (("--seed",), {"type": int, "default": 0, "help": "seed of every random generator"}),
     (("--epochs",), {"type": int, "help": "number of epochs"}),
     (("--tiny",), {"action": "store_true", "help": "built-in tiny data and sizes that finish on a laptop CPU"}),
@@ -41,6 +45,10 @@ COMMON = (
         {"action": argparse.BooleanOptionalAction, "default": False, "help": "of cudnn, which is slower then"},
     ),
     (("--amp",), {"action": argparse.BooleanOptionalAction, "default": False, "help": "mixed precision"}),
+    (
+        ("--grad-checkpointing",),
+        {"action": "store_true", "help": "keep the inputs of blocks alone and compute them again: less memory"},
+    ),
     (("--local-rank",), {"type": int, "default": -1, "help": "given by the launcher"}),
 )
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from common.layers import TimeConv2d, stem_of_static_image
 from common.layout import Layout
 from common.neurons import DecayLIFNode, Triangle
+from common.recompute import Blocks, GradCheckpointing
 from common.registry import register
 from gac.encoders import ENCODERS
 from gac.models.gau import GAC
@@ -52,7 +53,7 @@ class CIFARBlock(nn.Module):
         return self.conv2_s(self.spike(self.conv1_s(self.spike(x)))) + self.downsample(x)
 
 
-class CIFARMSResNet(nn.Module):
+class CIFARMSResNet(GradCheckpointing, nn.Module):
     """Stem, eight blocks of widths 2, 4 and 8 times `width`, and a spiking head.
 
     Args:
@@ -96,7 +97,7 @@ class CIFARMSResNet(nn.Module):
             in_channels, channels = channels, multiple * width
             first = CIFARBlock(in_channels, channels, stride)
             self.add_module(
-                f"layer{number}", nn.Sequential(first, *(CIFARBlock(channels, channels, 1) for _ in range(1, count)))
+                f"layer{number}", Blocks(first, *(CIFARBlock(channels, channels, 1) for _ in range(1, count)))
             )
         self.fc1 = nn.Linear(channels, num_classes)
         self.fc1_s = nn.ModuleDict({"layer": alias(self.fc1)})

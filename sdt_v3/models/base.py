@@ -19,12 +19,13 @@ from functools import partial
 from torch import Tensor, nn
 
 from common.layout import Layout
+from common.recompute import Blocks, GradCheckpointing
 from common.registry import register
 from sdt_v3.models.blocks import Block, ConvBlock, Downsample
 from sdt_v3.models.neurons import closed_neuron
 
 
-class Backbone(nn.Module):
+class Backbone(GradCheckpointing, nn.Module):
     """The five stages; `forward` returns their feature maps (table above), membrane values `[B, C, H', W']`.
 
     Detection takes maps 1, 2, 3, 4; segmentation takes 0, 1, 2, 4 and has `layer_scale`.
@@ -54,16 +55,16 @@ class Backbone(nn.Module):
         block = partial(Block, heads=num_heads, neuron=neuron, with_layer_scale=layer_scale)
         self.max_value, self.norm = max_value, norm or max_value
         self.downsample1_1 = Downsample(in_chans, e0 // 2, 7, 2)
-        self.ConvBlock1_1 = nn.Sequential(ConvBlock(e0 // 2, neuron))
+        self.ConvBlock1_1 = Blocks(ConvBlock(e0 // 2, neuron))
         self.downsample1_2 = Downsample(e0 // 2, e0, 3, 2, neuron)
-        self.ConvBlock1_2 = nn.Sequential(ConvBlock(e0, neuron))
+        self.ConvBlock1_2 = Blocks(ConvBlock(e0, neuron))
         self.downsample2 = Downsample(e0, e1, 3, 2, neuron)
-        self.ConvBlock2_1 = nn.Sequential(ConvBlock(e1, neuron))
-        self.ConvBlock2_2 = nn.Sequential(ConvBlock(e1, neuron))
+        self.ConvBlock2_1 = Blocks(ConvBlock(e1, neuron))
+        self.ConvBlock2_2 = Blocks(ConvBlock(e1, neuron))
         self.downsample3 = Downsample(e1, e2, 3, 2, neuron)
-        self.block3 = nn.Sequential(*(block(e2) for _ in range(int(0.75 * depth))))
+        self.block3 = Blocks(*(block(e2) for _ in range(int(0.75 * depth))))
         self.downsample4 = Downsample(e2, e3, 3, 1, neuron)
-        self.block4 = nn.Sequential(*(block(e3) for _ in range(int(0.25 * depth))))
+        self.block4 = Blocks(*(block(e3) for _ in range(int(0.25 * depth))))
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Feature maps of the five stages, of strides 2, 4, 8, 16, 16."""

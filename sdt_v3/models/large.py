@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from common.layers import SpikeConv2d
 from common.layout import Layout
+from common.recompute import Blocks, GradCheckpointing
 from common.registry import register
 from sdt_v3.models.blocks import (
     MLP,
@@ -94,7 +95,7 @@ class LargeBlock(nn.Module):
         return x + self.drop_path(scaled(self.mlp(x), self.layer_scale2))
 
 
-class Encoder(nn.Module):
+class Encoder(GradCheckpointing, nn.Module):
     """Stem of stride 16 and transformer blocks: what the classifier and the masked autoencoder share.
 
     Args:
@@ -130,30 +131,24 @@ class Encoder(nn.Module):
         self.T, self.max_value, self.norm = T, max_value, max_value
         self.layout = Layout("b c h w", in_chans, (224, 224))
         self.downsample1_1 = Downsample(in_chans, e0 // 2, 7, 2)
-        self.ConvBlock1_1 = nn.ModuleList([ConvBlock(e0 // 2, neuron)])
+        self.ConvBlock1_1 = Blocks(ConvBlock(e0 // 2, neuron))
         self.downsample1_2 = Downsample(e0 // 2, e0, 3, 2, neuron)
-        self.ConvBlock1_2 = nn.ModuleList([ConvBlock(e0, neuron)])
+        self.ConvBlock1_2 = Blocks(ConvBlock(e0, neuron))
         self.downsample2 = Downsample(e0, e1, 3, 2, neuron)
-        self.ConvBlock2_1 = nn.ModuleList([ConvBlock(e1, neuron)])
-        self.ConvBlock2_2 = nn.ModuleList([ConvBlock(e1, neuron)])
+        self.ConvBlock2_1 = Blocks(ConvBlock(e1, neuron))
+        self.ConvBlock2_2 = Blocks(ConvBlock(e1, neuron))
         self.downsample3 = Downsample(e1, e2, 3, 2, neuron)
-        self.block3 = nn.Sequential(*(LargeBlock(e2, num_heads, neuron, rep_ratio, layer_scale, d) for d in drops))
+        self.block3 = Blocks(*(LargeBlock(e2, num_heads, neuron, rep_ratio, layer_scale, d) for d in drops))
 
     def tokens(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens `[B, C, N]`, row by row, of images `[B, in_chans, H, W]`.
 
         With `visible` `[B, H/16, W/16]` the stem computes at visible patches only, the transformer blocks everywhere.
         """
-        stages = (
-            (self.downsample1_1, self.ConvBlock1_1),
-            (self.downsample1_2, self.ConvBlock1_2),
-            (self.downsample2, (*self.ConvBlock2_1, *self.ConvBlock2_2)),
-            (self.downsample3, ()),
-        )
-        for downsample, blocks in stages:
-            x = downsample(x, visible)
-            for block in blocks:
-                x = block(x, visible)
+        one = self.ConvBlock1_1(self.downsample1_1(x, visible), visible)
+        one = self.ConvBlock1_2(self.downsample1_2(one, visible), visible)
+        two = self.ConvBlock2_1(self.downsample2(one, visible), visible)
+        x = self.downsample3(self.ConvBlock2_2(two, visible), visible)
         return self.block3(x.flatten(2))
 
 

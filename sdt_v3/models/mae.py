@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common.layout import Layout
+from common.recompute import Blocks
 from common.registry import register
 from sdt_v3.models.blocks import expand_mask
 from sdt_v3.models.large import Encoder
@@ -65,7 +66,7 @@ class MaskedAutoencoder(Encoder):
         self.norm = nn.BatchNorm1d(width)
         self.decoder_embed = nn.Linear(width, dim)
         norm_layer = partial(nn.LayerNorm, eps=1e-6)
-        self.decoder_blocks = nn.Sequential(
+        self.decoder_blocks = Blocks(
             *(ViTBlock(dim, decoder_num_heads, norm_layer=norm_layer) for _ in range(decoder_depth))
         )
         self.decoder_norm = norm_layer(dim)

@@ -25,6 +25,7 @@ from torchvision.ops import box_iou
 from common.layers import SpikeConv2d
 from common.layout import Layout
 from common.neurons import IntegerLIF
+from common.recompute import GradCheckpointing
 from sdt_v3.models import boxes as geometry
 from sdt_v3.models.base import Backbone
 from sdt_v3.models.blocks import Neuron
@@ -285,7 +286,7 @@ class RoIHead(nn.Module):
         return found
 
 
-class MaskRCNN(nn.Module):
+class MaskRCNN(GradCheckpointing, nn.Module):
     """The detector; called as torchvision's, but for images `[B, in_chans, H, W]` in one normalised, padded batch.
 
     Args:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from common.layers import SpikeConv2d
 from common.layout import Layout
+from common.recompute import GradCheckpointing
 from sdt_v3.losses import resize
 from sdt_v3.models.base import Backbone
 from sdt_v3.models.blocks import Neuron
@@ -81,7 +82,7 @@ class SegmentationHead(nn.Module):
         return self.conv_seg(self.out_spike(first))
 
 
-class SemanticFPN(nn.Module):
+class SemanticFPN(GradCheckpointing, nn.Module):
     """The segmentor; images `[B, in_chans, H, W]`, normalised, to logits `[B, num_classes, H/2, W/2]`.
 
     Args:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from common.layers import SpikeConv2d, SpikeMaxPool2d, TimeFolded, stem_of_static_image
 from common.layout import Layout
 from common.neurons import LIFNode, Sigmoid
+from common.recompute import Blocks, GradCheckpointing
 from common.registry import register
 
 SpikingNeuron = partial(LIFNode, surrogate=Sigmoid(4.0))
@@ -73,7 +74,7 @@ class Block(nn.Module):
         return self.drop_path(branch.transpose(0, 1)).transpose(0, 1)  # one decision per sample, the same at every step
 
 
-class SpikingTransformer(nn.Module):
+class SpikingTransformer(GradCheckpointing, nn.Module):
     """Tokenizer, blocks, and a linear head on the mean over tokens and time: `[B, num_classes]` logits.
 
     Args:
@@ -107,7 +108,7 @@ class SpikingTransformer(nn.Module):
         usual, other = ("b t c h w", "b c h w") if events else ("b c h w", "b t c h w")
         self.layout = Layout(usual, in_chans, (img_size, img_size), T, also=(other,))
         self.patch_embed = patch_embed
-        self.block = nn.ModuleList(blocks)
+        self.block = Blocks(*blocks)
         self.head = nn.Linear(dim, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -127,9 +128,7 @@ class SpikingTransformer(nn.Module):
         T = self.T
         if x.ndim == 5:
             x, T = x.transpose(0, 1), x.shape[1]
-        x = self.patch_embed(x, T)
-        for block in self.block:
-            x = block(x)
+        x = self.block(self.patch_embed(x, T))
         return self.head(x.mean((0, *self.token_dims)))
 
 

@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_resumes_exactly(call, monkeypatch, task):
     whole = call(task, *more, output="whole")
 
     def stop(self, every):
-        return lambda step, loss: signal.raise_signal(signal.SIGTERM) if step == 2 else None
+        return lambda step: signal.raise_signal(signal.SIGTERM) if step == 2 else None
 
     batches = iter(range(100))
 

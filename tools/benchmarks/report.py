@@ -43,6 +43,10 @@ What a compiled neuron leaves over is convolution, 80 to 95 % of a step: "ours" 
 pass and the weight gradient where that pays, "ours, dense" does not; the large kernels of SMA see no spikes and work in
 the Fourier domain. Peak memory is what a training step allocates beside weights, input and optimizer. Batch norms take
 2 to 4 % of a training step and nothing once folded: no kernel fuses them with neurons.""",
+    "training": """\
+The network and the batch of `make demo`, and the epoch of the loop around it: counting, the progress bar, looking for
+signals and for losses that are not finite. Memory: forward and backward of networks of published size, beside weights
+and input, without and with `--grad-checkpointing`; see [scale.md](scale.md).""",
     "events": """\
 300,000 events on 128 x 128 pixels, 16 frames, files in the page cache. Results have to be equal before anything is
 timed. The conversion writes the same two files for everybody; spikingjelly by itself writes larger ones. "ours, NumPy"
@@ -52,6 +56,7 @@ is what runs where nothing was compiled.""",
 MEMORY = {
     "lif": "peak memory of forward + backward beside x and its gradient, in inputs",
     "network": "peak memory of a training step, float32, one thread, in MiB",
+    "training": "peak memory of forward and backward, float32, in MiB",
 }
 DRAWN = "density 0.1"
 """The cases of suite `conv` in the chart."""
@@ -59,6 +64,7 @@ COLOURS = {
     "ours": "C0", "ours, dense": "C1", "dense": "C1", "ours, channels_last": "C2", "dense, channels_last": "C2",
     "PyTorch loop": "C3", "PyTorch loop, unfolded": "C4", "spikingjelly": "C5", "spikingjelly's neurons": "C5",
     "spikingjelly, compiled": "C6", "dense, compiled": "C6", "snntorch": "C7", "norse": "C8", "ours, NumPy": "C9",
+    "ours, every 10": "C1", "bare loop": "C3",
 }  # fmt: skip
 """One colour per method in all panels."""
 

@@ -8,7 +8,16 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from common.errors import UserError
-from common.training import average_of, evaluate_classification, fit, load_checkpoint, load_weights, make_loader, start
+from common.training import (
+    Scale,
+    average_of,
+    evaluate_classification,
+    fit,
+    load_checkpoint,
+    load_weights,
+    make_loader,
+    start,
+)
 from common.training.state import TrainingState
 from tests.common.training import toy
 from tests.common.training.runs import TOY, outcome
@@ -381,3 +390,8 @@ def test_every_batch_of_the_run_is_told_with_its_loss(tmp_path):
 def test_weights_with_epochs_behind_them_train_the_remaining_ones(tmp_path):
     _, history = tiny_fit(tmp_path, epochs=5, epochs_done=3)
     assert [row["epoch"] for row in history] == [4, 5]
+
+
+def test_a_network_without_blocks_cannot_compute_them_again(tmp_path):
+    with pytest.raises(UserError, match="--grad-checkpointing: Linear cannot compute blocks again"):
+        tiny_fit(tmp_path, scale=Scale(grad_checkpointing=True))

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from common.training import (
     Flags,
+    Scale,
     average_of,
     begin,
     cosine,
@@ -121,6 +122,7 @@ def main(argv=None):
         on_epoch_end=die,
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
+        scale=Scale.of(args),
         metadata={"model": "toy", "T": T, "num_classes": CLASSES, "args": vars(args)},
     )
 

@@ -1,0 +1,138 @@
+"""Suite `training`: what the loop adds to a step of a tiny network, and what gradient checkpointing saves.
+
+| variant             | steps of SMA-VGG8 as in `make demo`                                            |
+|---------------------|--------------------------------------------------------------------------------|
+| ours                | the epoch of `common.training.fit`: counting, showing, looking for signals ... |
+| ours, every 10      | the same with `--log-every 10`                                                 |
+| bare loop           | zero_grad, forward, loss, backward, step                                       |
+"""
+
+import tempfile
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from common.training import Process, make_loader, mse_one_hot
+from common.training.loop import train_epoch
+from common.training.state import TrainingState
+from common.training.step import Recipe
+from common.training.watch import Watch
+from tools.benchmarks import measure
+from tools.benchmarks.measure import Clock, Row, Setting, Variant
+from tools.papers import papers
+
+SETTINGS = (Setting(1, True),)
+PROCESS = Process(0, 1, 0, torch.device("cpu"))
+DEMO = {"model_name": "sma_vgg8_cifar10dvs", "T": 4, "num_classes": 10, "width": 0.25}
+STEPS, BATCH = 20, 16
+MEMORY = {
+    "sdt_v3_173m, batch 2": ("sdt_v3_173m", {}, 2),
+    "sdt_v3_mae_173m, batch 2": ("sdt_v3_mae_173m", {}, 2),
+    "ms_resnet104, T=4, batch 2": ("ms_resnet104", {"T": 4}, 2),
+}
+"""Networks at their published width and size of image."""
+QUICK_MEMORY = {"ms_resnet18, T=2, batch 1": ("ms_resnet18", {"T": 2, "width": 8}, 1)}
+
+
+def demo(steps: int, batch: int) -> tuple[nn.Module, DataLoader]:
+    """The network, and a loader of random frames `[B, T, 2, 32, 32]` and labels `[B]`."""
+    papers()  # registers the networks
+    torch.manual_seed(0)
+    frames = torch.rand(steps * batch, DEMO["T"], 2, 32, 32).round()
+    data = TensorDataset(frames, torch.randint(10, (len(frames),)))
+    return timm.create_model(**DEMO), make_loader(data, batch, train=True, process=PROCESS, drop_last=True)
+
+
+def loss_fn(output: Tensor, labels: Tensor) -> Tensor:
+    """Loss of `[T, B, K]`."""
+    return mse_one_hot(output, labels)
+
+
+class TimeFirst(nn.Module):
+    """The network for frames `[B, T, C, H, W]`."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.network(frames.transpose(0, 1))
+
+
+def ours(every: int, steps: int, batch: int) -> Variant:
+    """An epoch of the loop, per step."""
+    model, loader = demo(steps, batch)
+    model = TimeFirst(model)
+    recipe = Recipe(loss_fn, reduce_output=lambda output: output.mean(0))
+    state = TrainingState(model, torch.optim.Adam(model.parameters()), torch.amp.GradScaler(enabled=False), None, None)
+
+    def variant(clock: Clock) -> dict[str, float]:
+        state.step, state.totals = 0, [0.0] * 3
+        with tempfile.TemporaryDirectory() as folder:
+            watch = Watch(every, recipe, PROCESS, Path(folder), [])
+            start = clock()
+            train_epoch(model, state, loader, recipe, watch, None, lambda: None)
+            return {"training step": (clock() - start) / steps}
+
+    return variant
+
+
+def bare(steps: int, batch: int) -> Variant:
+    """The same steps with nothing around them."""
+    model, loader = demo(steps, batch)
+    model = TimeFirst(model).train()
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def variant(clock: Clock) -> dict[str, float]:
+        start = clock()
+        for frames, labels in loader:
+            optimizer.zero_grad()
+            loss_fn(model(frames), labels).backward()
+            optimizer.step()
+        return {"training step": (clock() - start) / steps}
+
+    return variant
+
+
+def times(setting: Setting, repeats: int, steps: int, batch: int) -> list[Row]:
+    """All rows of the suite; meant for a fresh process."""
+    clock = setting.enter()
+    variants = {
+        "ours": ours(1, steps, batch),
+        "ours, every 10": ours(10, steps, batch),
+        "bare loop": bare(steps, batch),
+    }
+    return measure.interleaved("training", f"SMA-VGG8 of the demo, batch {batch}", setting, clock, variants, repeats)
+
+
+def peak(case: str, again: bool, quick: bool) -> dict:
+    """Bytes that forward and backward allocate beside weights and input; meant for a fresh process."""
+    name, arguments, batch = (QUICK_MEMORY if quick else MEMORY)[case]
+    measure.return_freed_memory()
+    papers()
+    torch.manual_seed(0)
+    model = timm.create_model(name, **arguments).train()
+    if again:
+        model.set_grad_checkpointing()
+    images = torch.rand(model.layout.at(32).shape(batch) if quick else model.layout.shape(batch))
+
+    def work() -> None:
+        model.zero_grad()
+        output = model(images)
+        (output[0] if isinstance(output, tuple) else output).square().mean().backward()
+
+    size = measure.peak_memory(work)
+    variant = "grad checkpointing" if again else "ours"
+    return {"case": case, "variant": variant, "size": None if size is None else size / 2**20}
+
+
+def run(quick: bool) -> dict:
+    """Measure the suite; returns its part of the report."""
+    repeats, steps, batch = (2, 2, 2) if quick else (15, STEPS, BATCH)
+    rows = [row for setting in SETTINGS for row in measure.in_fresh_process(times, setting, repeats, steps, batch)]
+    cases = [(case, again, quick) for case in (QUICK_MEMORY if quick else MEMORY) for again in (False, True)]
+
+    return {"rows": rows, "memory": [measure.in_fresh_process(peak, *case) for case in cases]}
