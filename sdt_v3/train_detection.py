@@ -31,6 +31,7 @@ from sdt_v3.dense_recipe import (
     parameter_groups,
     report_test,
     step_decay,
+    where_results_are,
 )
 from sdt_v3.losses import detection_loss
 
@@ -62,7 +63,7 @@ def main(testing: bool = False) -> None:
     if process.is_main:
         print(conclusion(history, "bbox_mAP_50"))
         print(conclusion(history, "segm_mAP_50"))
-        print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
+        where_results_are(args, history, "bbox_mAP")
 
 
 def train(

@@ -31,6 +31,7 @@ from sdt_v3.dense_recipe import (
     linear_decay,
     parameter_groups,
     report_test,
+    where_results_are,
 )
 from sdt_v3.losses import segmentation_loss
 
@@ -58,7 +59,7 @@ def main(testing: bool = False) -> None:
     evaluate(model, test_loader, args, process, show)
     if process.is_main:
         print(conclusion(history, "mIoU"))
-        print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
+        where_results_are(args, history, "mIoU")
 
 
 def train(

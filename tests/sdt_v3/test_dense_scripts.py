@@ -72,7 +72,9 @@ def assert_equal(actual, expected):
 
 def test_a_detector_trains_and_is_tested_with_pictures_energy_and_rates(call, capsys):
     folder = call("detection")
-    assert {"epoch_1.pth", "best.pt", "checkpoint.pt", "log.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"epoch_1.pth", "best.pt", "checkpoint.pt", "log.csv", "curves.png"} <= {
+        path.name for path in folder.iterdir()
+    }
     (row,) = rows(folder)
     assert {"train_loss", "test_bbox_mAP", "test_bbox_mAP_50", "test_segm_mAP_75"} <= row.keys()
     assert "iteration" not in row and row["test_samples"] == 3
