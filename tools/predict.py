@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.model and options.model not in known:
         raise UserError(f"unknown network {options.model!r}: {nearest(options.model, known)}--model is a name of timm")
     predictor = build(options)
-    sources = [one for source in options.inputs for one in samples_in(source)]
+    sources = [one for source in options.inputs for one in samples_in(source, rendered=predictor.reading.rendered)]
     predictions = [(source, predictor(source)[: options.top]) for source in sources]
     text = FORMATS[options.format](predictions)
     if options.output is None:

@@ -11,17 +11,23 @@ import torch
 from PIL import Image
 
 import sma
-from common.analysis.samples import Reading, read_sample
+from common.analysis.samples import Reading, read_clips, read_sample
 from common.archives import extract
 from common.conversion.prepare import prepare
 from common.datasets import cifar, imagenet
 from common.datasets.card import cards
 from common.errors import UserError
 from common.predict import Predictor, samples_in
+from common.tiny.events import write_tiny_gait
 from common.training.checkpoint import save_file
 from common.training.describe import describe, reading_of
 from common.weights import card_facts
+from ma_snn.data.cifar10_dvs_mat import CIFAR10DVSMat, write_tiny_cifar10dvs
+from ma_snn.data.dvs_gesture_hdf5 import DVSGestureHDF5, write_tiny_gesture
+from sdt_v3.data.gait import GaitWindows
+from sdt_v3.data.hardvs import HarDvs
 from sdt_v3.data.images import eval_transform as sdt_transform
+from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
 from spikingformer.data.images import eval_transform as spikingformer_transform
 from spikingformer.flags import image_flags
 from spikingformer.imagenet.train import IMAGENET
@@ -152,3 +158,49 @@ def test_a_card_tells_how_pictures_are_prepared(name, tmp_path):
     seen = read_sample(str(tmp_path / "val" / "cat" / "1.png"), reading).values
     torch.testing.assert_close(seen, data[0][0], rtol=1e-5, atol=1e-5)
     assert reading != Reading()
+
+
+def windows(name, folder):
+    """A test part of each kind of windows, and the files or folders that its samples come from."""
+    if name == "gait":
+        data = GaitWindows(write_tiny_gait(folder, classes=2, per_class=10), False, 4, factor=4)
+        return data, data.paths
+    if name == "hardvs":
+        data = HarDvs(
+            write_tiny_hardvs(folder, classes=2, per_class=1, test_per_class=1), folder / "test_label.txt", False, 4, 32
+        )
+        return data, [clip for clip, _ in data.clips]
+    if name == "mat":
+        root, kind = write_tiny_cifar10dvs(folder, classes=2, per_class=10), CIFAR10DVSMat
+    else:
+        root, kind = write_tiny_gesture(folder, classes=2, users=24), DVSGestureHDF5
+    data = kind(root, False, 4, 20_000, shrink=4, clips=3)
+    return data, data.paths
+
+
+@pytest.mark.parametrize("name", ["gait", "hardvs", "mat", pytest.param("hdf5", marks=pytest.mark.slow)])
+def test_windows_are_read_as_their_scripts_read_them(name, tmp_path):
+    data, sources = windows(name, tmp_path / "data")
+    clips = torch.stack([clip.values for clip in read_clips(str(sources[-1]), reading_of(data))])
+    x_before_y = name != "hardvs"
+    expected = data[len(data) - 1][0].reshape(clips.shape if name == "hardvs" else clips.mT.shape)
+    assert expected.any()
+    assert torch.equal(clips.mT if x_before_y else clips, expected)
+
+
+def test_the_clips_of_a_recording_speak_with_one_voice(tmp_path):
+    data, (source, *_) = windows("mat", tmp_path / "data")
+    model = lively(timm.create_model("ma_snn_dvsgestures", T=4, num_classes=2, width=0.125, img_size=32)).eval()
+    describe(model, data, binary=True, to_one=False)
+    save_file(tmp_path / "best.pth", {"model": model.state_dict()}, model)
+    with torch.no_grad():
+        expected = model((data[0][0] > 0).float()).mean(0).softmax(0)
+    guesses = {guess.label: guess.probability for guess in Predictor(tmp_path / "best.pth")(source)}
+    assert [guesses[0], guesses[1]] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_folders_of_rendered_frames_are_samples(tmp_path):
+    for name in ("b/frame_1.png", "a/frame_0.png", "a/frame_1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [*samples_in(str(tmp_path), rendered=True)] == [str(tmp_path / name) for name in "ab"]
