@@ -29,7 +29,9 @@ class Guess:
     label: int
     name: str
     probability: float
-    """Of the softmax over the mean output of all time steps."""
+    """Of the softmax over the mean output of all time steps; of an object its score, of a region its share."""
+    box: tuple[float, float, float, float] | None = None
+    """Of an object: left, top, right and bottom in pixels."""
 
 
 def reading_for(card: Mapping[str, object], model: nn.Module) -> Reading:

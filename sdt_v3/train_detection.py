@@ -14,6 +14,7 @@ from common.training import (
     Process,
     announce,
     begin,
+    describe,
     fit,
     make_loader,
     mixed_precision,
@@ -49,6 +50,7 @@ def main(testing: bool = False) -> None:
     test_set = CocoInstances(root, False, DetectionTest(tuple(args.img_scale)))
     settings = {name: getattr(args, name) for name in DETECTOR}
     model = build_network(args, process, len(train_set.classes), **settings)
+    describe(model, test_set)
     loader = partial(make_loader, batch_size=args.batch_size, process=process, seed=args.seed, workers=args.num_workers)
     test_loader = loader(test_set, train=False, collate_fn=collate_test)
     if args.eval:

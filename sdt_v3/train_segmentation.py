@@ -14,6 +14,7 @@ from common.training import (
     Process,
     announce,
     begin,
+    describe,
     fit,
     make_loader,
     mixed_precision,
@@ -47,6 +48,7 @@ def main(testing: bool = False) -> None:
     test_set = SceneParsing(root, False, SegmentationTest(scale), len(train_set.classes))
     settings = {"head_channels": args.head_channels, "layer_scale_init": args.layer_scale_init}
     model = build_network(args, process, len(train_set.classes), **settings)
+    describe(model, test_set)
     loader = partial(make_loader, batch_size=args.batch_size, process=process, seed=args.seed, workers=args.num_workers)
     test_loader = loader(test_set, train=False, collate_fn=collate_test)
     if args.eval:

@@ -73,6 +73,8 @@ class Reading:
     rendered: bool = False
     aedat: str = "cifar10dvs"
     """Orientation of AEDAT 2.0: that of `read_aedat2`, or "matlab"."""
+    fit: tuple[int, int] | None = None
+    """Of a picture for a detector or segmentor: most pixels of the longer and of the shorter side."""
 
 
 def reading_of_pictures(transform: object, data: object) -> Reading | None:
