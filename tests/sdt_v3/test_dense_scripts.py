@@ -14,6 +14,7 @@ from PIL import Image
 
 from common.tiny.scenes import write_tiny_scenes
 from common.training import load_checkpoint, read_weights, run
+from common.weights import card_facts
 from sdt_v3 import dense_flags, train_detection, train_segmentation
 from sdt_v3.dense_recipe import Snapshots
 from sdt_v3.losses import detection_loss
@@ -72,7 +73,10 @@ def assert_equal(actual, expected):
 
 def test_a_detector_trains_and_is_tested_with_pictures_energy_and_rates(call, capsys):
     folder = call("detection")
-    assert {"epoch_1.pth", "best.pt", "checkpoint.pt", "log.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"epoch_1.pth", "best.pt", "checkpoint.pt", "log.csv", "curves.png"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert card_facts(folder / "best.pt")["reading"]["fit"] == [64, 64]
     (row,) = rows(folder)
     assert {"train_loss", "test_bbox_mAP", "test_bbox_mAP_50", "test_segm_mAP_75"} <= row.keys()
     assert "iteration" not in row and row["test_samples"] == 3
