@@ -33,7 +33,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
@@ -86,11 +85,11 @@ def fit(
             a loss that is not finite.
         SystemExit: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
     """
-    output_dir, recipe = make_folder(output_dir), Recipe(**recipe)
+    output_dir, recipe = make_folder(output_dir), Recipe(**recipe, half=scale.half(process))
     _check_batches(len(train_loader), recipe.accumulate)
-    scale.prepare(model)
+    scale.prepare(model, amp=recipe.amp, accumulate=recipe.accumulate)
     if scaler is None:
-        scaler = grad_scaler(recipe.amp, process)
+        scaler = grad_scaler(recipe.amp, process, scale)
     average = ema and ema.to(process.device)
     if average is not None:
         average.n_averaged = average.n_averaged.cpu()  # the host reads it in every step
@@ -102,7 +101,7 @@ def fit(
         resume = None  # `torchrun --max-restarts` gives the first start the arguments of the others
     if resume:
         state.load(checkpoint if resume is True else Path(resume), process, facts)
-    network = _distribute(model, process, sync_bn, find_unused_parameters)
+    network = scale.distribute(model, process, sync_bn=sync_bn, find_unused_parameters=find_unused_parameters)
     if average is not None and process.world_size > 1:  # begins at the weights of the main process, as the network does
         for tensor in average.module.state_dict().values():
             dist.broadcast(tensor, src=0)
@@ -151,22 +150,6 @@ def _facts(state: TrainingState, loader: DataLoader, process: Process) -> dict[s
         "processes": process.world_size,
         "batches_per_epoch": len(loader),
     }
-
-
-def _distribute(model: nn.Module, process: Process, sync_bn: bool, find_unused_parameters: bool) -> nn.Module:
-    """`model` wrapped so that its gradients, and with `sync_bn` its batch statistics, are those of all processes."""
-    if process.world_size == 1:
-        return model
-    on_cuda = process.device.type == "cuda"
-    if sync_bn and on_cuda:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    elif sync_bn and process.is_main:
-        print("note: torch synchronises batch norm on CUDA only; on the CPU each process normalises its own batch")
-    return DistributedDataParallel(
-        model,
-        device_ids=[process.device.index] if on_cuda else None,
-        find_unused_parameters=find_unused_parameters,
-    )
 
 
 def train_epoch(

@@ -21,7 +21,7 @@ class Recipe:
     |---|---|
     | `loss_fn(output, target)` | mean loss of a batch |
     | `schedule` | the scheduler is stepped after every "epoch" or after every optimizer "step" |
-    | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
+    | `amp` | mixed precision with the 16-bit numbers `half`; evaluation is left to `evaluate` |
     | `loss_mean` | the training loss, which ReduceLROnPlateau sees too, is the mean over "samples" or "batches" |
     | `accumulate` | batches per optimizer step; fewer that remain at the end of an epoch make none, as in SDT V3 |
     | `clip_grad` | largest norm of all gradients together |
@@ -34,6 +34,7 @@ class Recipe:
     """
 
     loss_fn: Callable[[Tensor, object], Tensor]
+    half: torch.dtype = torch.bfloat16
     schedule: Literal["epoch", "step"] = "epoch"
     amp: bool = False
     loss_mean: Literal["samples", "batches"] = "samples"
@@ -74,8 +75,7 @@ def _forward(
     inputs, target = inputs, labels = batch
     if recipe.transform_batch is not None:
         inputs, target = recipe.transform_batch(inputs, labels, state.epoch)
-    kind = process.device.type
-    with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=recipe.amp):
+    with torch.autocast(process.device.type, recipe.half, enabled=recipe.amp):
         output = network(*inputs) if isinstance(inputs, list | tuple) else network(inputs)
         loss = recipe.loss_fn(output, target)
     outcome = [loss.detach()]
