@@ -56,6 +56,7 @@ COMMON = (
         ("--static-graph",),
         {"action": "store_true", "help": "several processes look for parameters without gradients once, not each step"},
     ),
+    (("--fsdp",), {"action": "store_true", "help": "each process holds a part of weights, gradients and optimizer"}),
     (("--local-rank",), {"type": int, "default": -1, "help": "given by the launcher"}),
 )
 

@@ -87,7 +87,7 @@ def fit(
     """
     output_dir, recipe = make_folder(output_dir), Recipe(**recipe, half=scale.half(process))
     _check_batches(len(train_loader), recipe.accumulate)
-    scale.prepare(model, amp=recipe.amp, accumulate=recipe.accumulate)
+    scale.prepare(model, recipe, ema, process)
     if scaler is None:
         scaler = grad_scaler(recipe.amp, process, scale)
     average = ema and ema.to(process.device)
@@ -100,11 +100,13 @@ def fit(
     if resume is True and restarts() and not checkpoint.exists():
         resume = None  # `torchrun --max-restarts` gives the first start the arguments of the others
     if resume:
-        state.load(checkpoint if resume is True else Path(resume), process, facts)
-    network = scale.distribute(model, process, sync_bn=sync_bn, find_unused_parameters=find_unused_parameters)
+        there = state.load(checkpoint if resume is True else Path(resume), process, facts)
+        if recipe.loss_mean == "batches":  # as many processes as here would have added so many
+            state.totals[0] *= process.world_size / there
     if average is not None and process.world_size > 1:  # begins at the weights of the main process, as the network does
         for tensor in average.module.state_dict().values():
             dist.broadcast(tensor, src=0)
+    network = scale.distribute(state, process, sync_bn=sync_bn, find_unused_parameters=find_unused_parameters)
     save = partial(state.save, checkpoint, process, facts)
     board = Path(tensorboard_dir or output_dir / "tensorboard")
     with (
@@ -117,12 +119,13 @@ def fit(
             begin = time.monotonic()
             train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save)
             if state.step == len(train_loader):  # less when a signal came
-                _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
-                if process.is_main:
-                    _save_best(state, select, output_dir)
-                    recorder.write(state.history)
-                    if on_epoch_end is not None:
-                        on_epoch_end(model, state.history)
+                with state.whole():
+                    _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
+                    if process.is_main:
+                        _save_best(state, select, output_dir)
+                        recorder.write(state.history)
+                        if on_epoch_end is not None:
+                            on_epoch_end(model, state.history)
             save()
             stop = int(max_over_ranks([stopping(received)], process)[0])
             if stop and state.epoch < epochs:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from common.errors import UserError
 from common.layers import channels_last
 from common.training.launch import Process
+from common.training.state import TrainingState
+from common.training.step import Recipe
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,6 +27,7 @@ class Scale:
     channels_last: bool = False
     static_graph: bool = False
     grad_checkpointing: bool = False
+    fsdp: bool = False
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Scale":
@@ -34,16 +38,18 @@ class Scale:
         """The 16-bit numbers of mixed precision."""
         return HALVES[self.amp_dtype or ("fp16" if process.device.type == "cuda" else "bf16")]
 
-    def prepare(self, model: nn.Module, *, amp: bool, accumulate: int) -> None:
+    def prepare(self, model: nn.Module, recipe: Recipe, average: AveragedModel | None, process: Process) -> None:
         """Set up the bare network for training.
 
         Raises:
             UserError: a flag that means nothing here.
         """
-        if self.amp_dtype is not None and not amp:
+        if self.amp_dtype is not None and not recipe.amp:
             raise UserError(f"--amp-dtype {self.amp_dtype}: this run has no mixed precision; add --amp")
-        if self.static_graph and accumulate > 1:
+        if self.static_graph and recipe.accumulate > 1:
             raise UserError("--static-graph needs gradients of all processes in the first batch: do not accumulate")
+        if self.fsdp:
+            self._check_sharding(recipe, average, process)
         if self.channels_last:
             channels_last(model)
         if not self.grad_checkpointing:
@@ -52,19 +58,33 @@ class Scale:
             raise UserError(f"--grad-checkpointing: {type(model).__name__} cannot compute blocks again; leave it out")
         model.set_grad_checkpointing()
 
-    def distribute(
-        self, model: nn.Module, process: Process, *, sync_bn: bool, find_unused_parameters: bool
-    ) -> nn.Module:
-        """What to train: `model` with the gradients, and with `sync_bn` the batch statistics, of all processes.
+    def _check_sharding(self, recipe: Recipe, average: AveragedModel | None, process: Process) -> None:
+        """Refuse `--fsdp` where something needs the whole network in the middle of an epoch."""
+        if process.world_size == 1:
+            raise UserError("--fsdp shares the network among processes, and here is one: start several by torchrun")
+        if self.compile or self.static_graph:
+            raise UserError("--fsdp does not go together with --compile and --static-graph; leave them out")
+        if recipe.after_step is not None or type(average) not in (AveragedModel, type(None)):
+            raise UserError("--fsdp: this script needs the whole network within an epoch; leave it out")
 
-        The weights stay those of `model`, whose names a compiled or wrapped network would change.
+    def distribute(
+        self, state: TrainingState, process: Process, *, sync_bn: bool, find_unused_parameters: bool
+    ) -> nn.Module:
+        """What to train: the model with the gradients, and with `sync_bn` the batch statistics, of all processes.
+
+        The weights keep their names in `state.model`, which a compiled or wrapped network would change.
         """
-        on_cuda, network = process.device.type == "cuda", model
+        on_cuda, network = process.device.type == "cuda", state.model
         if process.world_size > 1:
             if sync_bn and on_cuda:
-                network = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             elif sync_bn and process.is_main:
                 print("note: torch synchronises batch norm on CUDA only; here each process normalises its own batch")
+            if self.fsdp:
+                from common.training.sharding import Sharded  # slow to import
+
+                state.sharded = Sharded(network, state.optimizer, state.ema, process)
+                return state.sharded.network
             network = DistributedDataParallel(
                 network,
                 device_ids=[process.device.index] if on_cuda else None,

@@ -1,7 +1,7 @@
 """From a batch to changed weights; nothing here makes the host wait for the device."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,7 +57,7 @@ def train_on(
 ) -> Tensor:
     """Do batch number `state.step` of the epoch; its loss and counts of correct predictions, float64 on the device."""
     completes = recipe.completes_a_step(state.step + 1)
-    with nullcontext() if completes or process.world_size == 1 else network.no_sync():
+    with nullcontext() if completes or process.world_size == 1 else without_sync(network):
         loss, outcome = _forward(network, state, recipe, batch, process)
         if recipe.completes_a_step(state.step):  # those before did: another one begins
             state.optimizer.zero_grad()
@@ -66,6 +66,20 @@ def train_on(
         _update(state, recipe)
     state.step += 1
     return outcome
+
+
+@contextmanager
+def without_sync(network: nn.Module) -> Iterator[None]:
+    """Within a `with` block the gradients of a network of several processes stay those of each."""
+    if hasattr(network, "no_sync"):
+        with network.no_sync():
+            yield
+        return
+    network.set_requires_gradient_sync(False)  # FSDP2's way to say it
+    try:
+        yield
+    finally:
+        network.set_requires_gradient_sync(True)
 
 
 def _forward(
@@ -91,10 +105,9 @@ def _update(state: TrainingState, recipe: Recipe) -> None:
     """One step of the optimizer and of all that follows it."""
     if recipe.clip_grad is not None:
         state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
+        nn.utils.clip_grad_norm_(state.trained.parameters(), recipe.clip_grad)
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    if state.ema is not None:
-        state.ema.update_parameters(state.model)
+    state.follow()
     if state.scheduler is not None and recipe.schedule == "step":
         state.scheduler.step()
