@@ -178,7 +178,8 @@ def train_epoch(
     with progress_bar(state.epoch, len(loader) * share, state.step * share, process) as bar:
         for batch in batches:
             inputs, labels = moved(batch, process.device)
-            watch.note(train_on(network, state, recipe, (inputs, labels), process), (inputs, labels))
+            outcome = train_on(network, state, recipe, (inputs, labels), len(loader), process)
+            watch.note(outcome, (inputs, labels))
             if recipe.after_step is not None and process.is_main:
                 recipe.after_step(state.epoch * len(loader) + state.step)
             whole, last = recipe.completes_a_step(state.step), state.step == len(loader)

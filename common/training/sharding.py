@@ -5,6 +5,7 @@ result files know, gets the weights at the end of each epoch. Checkpoints are wr
 each process its part, as safetensors and not as pickles.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -21,7 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from common.errors import UserError
+from common.errors import UserError, reason_of
 from common.recompute import Blocks
 from common.training.launch import Process
 
@@ -133,10 +134,12 @@ def read_parts(folder: Path, content: dict[str, object]) -> dict[str, object]:
         reader = dcp.HuggingFaceStorageReader(str(folder))
         found = reader.read_metadata().state_dict_metadata
         tensors = {key: torch.empty(value.size, dtype=value.properties.dtype) for key, value in found.items()}
-        dcp.load(tensors, storage_reader=reader, no_dist=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            dcp.load(tensors, storage_reader=reader, no_dist=True)
     except Exception as error:  # the readers have no common kind of error
         raise UserError(
-            f"{folder}: the parts of the checkpoint cannot be read ({error}); resume from another"
+            f"{folder}: the parts of a checkpoint cannot be read ({reason_of(error)}); resume from another one"
         ) from error
     for part in PARTS:
         if content[part] is not None:

@@ -53,15 +53,21 @@ class Recipe:
 
 
 def train_on(
-    network: nn.Module, state: TrainingState, recipe: Recipe, batch: tuple[Tensor, Tensor], process: Process
+    network: nn.Module,
+    state: TrainingState,
+    recipe: Recipe,
+    batch: tuple[Tensor, Tensor],
+    batches: int,
+    process: Process,
 ) -> Tensor:
-    """Do batch number `state.step` of the epoch; its loss and counts of correct predictions, float64 on the device."""
+    """Do batch number `state.step` of `batches`; its loss and counts of correct predictions, float64 on the device."""
     completes = recipe.completes_a_step(state.step + 1)
     with nullcontext() if completes or process.world_size == 1 else without_sync(network):
         loss, outcome = _forward(network, state, recipe, batch, process)
         if recipe.completes_a_step(state.step):  # those before did: another one begins
             state.optimizer.zero_grad()
-        state.scaler.scale(loss / recipe.accumulate).backward()
+        if state.step < batches - batches % recipe.accumulate:  # the gradients of those that remain serve nothing
+            state.scaler.scale(loss / recipe.accumulate).backward()
     if completes:
         _update(state, recipe)
     state.step += 1

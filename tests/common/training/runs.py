@@ -21,12 +21,12 @@ def start_with(module, *arguments, launcher=()):
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
-def start_pair(*runs):
-    """Two processes as a launcher would start them, which do all `runs`; returns what each of them printed."""
+def start_pair(*runs, processes=2):
+    """Processes as a launcher would start them, which do all `runs`; returns what each of them printed."""
     arguments = []
     for run in runs:  # a port each: one of the two may begin a run before the other has left the last
         arguments += ["then", *map(str, run), "--port", free_port()]
-    return [result.stdout + result.stderr for result in run_pair(TOY, *arguments[1:])]
+    return [result.stdout + result.stderr for result in run_pair(TOY, *arguments[1:], processes=processes)]
 
 
 def outcome(folder):

@@ -41,7 +41,7 @@ def test_no_step_waits_for_the_device(optimizer):
     watch = Watch(100, recipe, process, Path(), [])
     batch = torch.empty(4, toy.FEATURES, dtype=torch.float64, device="meta"), torch.empty(4, dtype=int, device="meta")
     for _ in range(4):
-        watch.note(train_on(model, state, recipe, batch, process), batch)
+        watch.note(train_on(model, state, recipe, batch, 4, process), batch)
     assert [row.shape for row, _ in watch.seen] == [(3,)] * 4
     with pytest.raises(RuntimeError, match="meta"):
         watch.look(state, 4, None)
