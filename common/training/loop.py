@@ -120,7 +120,7 @@ def fit(
             train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save)
             if state.step == len(train_loader):  # less when a signal came
                 with state.whole():
-                    _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
+                    _finish_epoch(state, train_loader, recipe, evaluate, watch, begin)
                     if process.is_main:
                         _save_best(state, select, output_dir)
                         recorder.write(state.history)
@@ -165,7 +165,7 @@ def train_epoch(
     save: Callable[[], None],
 ) -> None:
     """Train on what is left of the current epoch, or up to the end of the step in which a signal was seen."""
-    process, watch.asked = watch.process, False
+    process = watch.process
     network.train()
     start_epoch(loader, state.epoch)
     batches = iter(loader)
@@ -174,9 +174,10 @@ def train_epoch(
     if state.rng is not None:
         set_random_state(state.rng, process.device)
         state.rng = None
+    watch.start()
     share = process.world_size * loader.batch_size
     with progress_bar(state.epoch, len(loader) * share, state.step * share, process) as bar:
-        for batch in batches:
+        for batch in watch.waiting(batches):
             inputs, labels = moved(batch, process.device)
             outcome = train_on(network, state, recipe, (inputs, labels), len(loader), process)
             watch.note(outcome, (inputs, labels))
@@ -198,10 +199,11 @@ def _finish_epoch(
     loader: DataLoader,
     recipe: Recipe,
     evaluate: Callable[[nn.Module], dict[str, float]],
-    process: Process,
+    watch: Watch,
     begin: float,
 ) -> None:
     """Evaluate, append the epoch's row to the history, step the schedule and turn to the next epoch."""
+    process, speed = watch.process, watch.speed()
     loss_sum, correct, samples, *among_5 = sum_over_ranks(state.totals, process)
     loss = loss_sum / (samples if recipe.loss_mean == "samples" else state.step * process.world_size)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss}
@@ -217,7 +219,7 @@ def _finish_epoch(
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
         row |= {f"{prefix}{key}": value for key, value in evaluate(model).items()}
-    state.history.append(row | {"seconds": time.monotonic() - begin})
+    state.history.append(row | speed | {"seconds": time.monotonic() - begin})
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(row["train_loss"])
     elif state.scheduler is not None and recipe.schedule == "epoch":

@@ -62,8 +62,8 @@ class Scale:
         """Refuse `--fsdp` where something needs the whole network in the middle of an epoch."""
         if process.world_size == 1:
             raise UserError("--fsdp shares the network among processes, and here is one: start several by torchrun")
-        if self.compile or self.static_graph:
-            raise UserError("--fsdp does not go together with --compile and --static-graph; leave them out")
+        if self.compile or self.static_graph or self.channels_last:
+            raise UserError("--fsdp does not go with --compile, --static-graph or --channels-last; leave them out")
         if recipe.after_step is not None or type(average) not in (AveragedModel, type(None)):
             raise UserError("--fsdp: this script needs the whole network within an epoch; leave it out")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from common.training import load_checkpoint
+from common.training.record import OF_THE_CLOCK
 from tests.programs import PATIENCE, free_port, run_pair
 
 TOY = str(Path(__file__).with_name("toy.py"))
@@ -32,7 +33,7 @@ def start_pair(*runs, processes=2):
 def outcome(folder):
     """Everything that a finished run determined, as plain values that compare with ==; times are left out."""
     content = load_checkpoint(folder / "checkpoint.pt")
-    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in content["history"]]
+    rows = [{key: value for key, value in row.items() if key not in OF_THE_CLOCK} for row in content["history"]]
     return {
         "history": rows,
         **{name: _plain(content[name]) for name in ("model", "optimizer", "scheduler", "ema")},
