@@ -12,7 +12,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 SANITIZER_SETTINGS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2
 
-.PHONY: demo test test-slow smoke bench lint attack sanitize
+.PHONY: demo test test-slow smoke bench lint attack sanitize docs
 
 demo: $(READY)  ## train and evaluate SMA-VGG8 on the built-in tiny CIFAR10-DVS
 	$(BIN)/python sma/vgg8_cifar10dvs_SMA.py --tiny
@@ -40,6 +40,10 @@ sanitize: $(READY)  ## kernel and event tests with C++ under the address and und
 
 bench: $(READY)  ## ours and every installed peer, side by side; on an idle machine
 	$(BIN)/python tools/benchmark.py --json docs/performance.json --chart docs/performance.png --markdown docs/performance.md
+
+docs: $(READY)  ## the documentation as a site in site/, every link in it checked
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 lint: $(READY)
 	$(BIN)/ruff check .

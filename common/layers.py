@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from common.kernels import spike_conv
+from common.kernels import kept, spike_conv, spikes
+from common.kernels.operators import traced
 
 
 class _SkipsZeros:
@@ -18,8 +19,8 @@ class _SkipsZeros:
 
     def freeze(self) -> None:
         """Pack the weight, which must not change any more, once for all; `fold_for_inference` calls this."""
-        if self._plain() and not spike_conv.refusal() and self.weight.dtype in spike_conv.DTYPES:
-            self.packed = spike_conv.pack(self._planes(self.weight), self.stride[-1], self.padding[-1])
+        if self._plain() and not spikes.refusal() and self.weight.dtype in spikes.DTYPES:
+            self.packed = spikes.pack(self._planes(self.weight), self.stride[-1], self.padding[-1])
 
     def _plain(self) -> bool:
         """Whether the kernels know such convolutions."""
@@ -72,6 +73,13 @@ class SpikeLinear(_SkipsZeros, nn.Linear):
         return spike_conv.linear(x, self.weight, self.bias, self.packed)
 
 
+class SpikeMaxPool2d(nn.MaxPool2d):
+    """`nn.MaxPool2d` with a square kernel that keeps less for its backward pass: `kernels.kept`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kept.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
 class TimeFolded(nn.Sequential):
     """Applies its children to `[T, B, ...]` as to one batch `[T*B, ...]`: T calls of a layer become one."""
 
@@ -83,10 +91,12 @@ class TimeConv2d(SpikeConv2d):
     """2-D convolution of each step of `[T, B, C, H, W]`, with time folded into the batch.
 
     The result has the precision of the weight: as in MS-ResNet, autocast makes only the products 16 bit, and the batch
-    norm and the membrane potential that follow stay in float32.
+    norm and the membrane potential that follow stay in float32. A step that is expanded over time is computed once.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.stride(0) == 0 and len(x) > 1 and not traced():
+            return super().forward(x[0]).to(self.weight.dtype).expand(len(x), -1, -1, -1, -1)
         return super().forward(x.flatten(0, 1)).to(self.weight.dtype).unflatten(0, x.shape[:2])
 
 
@@ -160,9 +170,10 @@ def spiking_attention(q: Tensor, k: Tensor, v: Tensor, scale: float = 1.0) -> Te
     Runs in the cheaper order. Sums of spikes are integers, so both give the same numbers while the inner sums, at most
     max(N, d), fit the mantissa (2^24 in float32, 2^8 in bfloat16) and `scale` is a power of two.
     """
-    if keys_meet_values_first(*q.shape[-2:], v.shape[-1]):
-        return q @ (k.transpose(-2, -1) @ v) * scale
-    return (q @ k.transpose(-2, -1)) @ v * scale
+    with kept.spikes_as_bits():
+        if keys_meet_values_first(*q.shape[-2:], v.shape[-1]):
+            return q @ (k.transpose(-2, -1) @ v) * scale
+        return (q @ k.transpose(-2, -1)) @ v * scale
 
 
 class SpikingAttention(nn.Module):

@@ -50,6 +50,8 @@ class Networks:
     """`module:name` of {class of attention modules: what draws them}, see `common.analysis.attention_maps`."""
     unexportable: str = ""
     """`module:name` of a function that says why a network cannot be exported, "" if it can."""
+    drawn_by: str = ""
+    """`module:name` of a function from a `Predictor` to what finds and draws, None for networks that classify."""
     settings_of: str = ""
     """`module:name` of a function from a state dict to the arguments of the network that its shapes decide."""
 

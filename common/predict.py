@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from common.analysis.samples import READERS, Reading, read_sample
+from common.analysis.samples import READERS, Reading, Sample, read_clips
 from common.errors import UserError, nearest
 from common.files import without_litter
 from common.training.checkpoint import load_weights
@@ -29,7 +29,9 @@ class Guess:
     label: int
     name: str
     probability: float
-    """Of the softmax over the mean output of all time steps."""
+    """Of the softmax over the mean output of all time steps; of an object its score, of a region its share."""
+    box: tuple[float, float, float, float] | None = None
+    """Of an object: left, top, right and bottom in pixels."""
 
 
 def reading_for(card: Mapping[str, object], model: nn.Module) -> Reading:
@@ -95,29 +97,34 @@ class Predictor:
         Raises:
             UserError: it cannot be read, or the network does not take it.
         """
-        sample = read_sample(str(source), self.reading)
-        x, _ = self.model.layout.arranged(sample.values, type(self.model).__name__)
-        try:
-            logits = self.model(x.to(self.device)).flatten(0, -2).float().mean(0)
-        except (ValueError, RuntimeError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{type(self.model).__name__} refuses {source} as {list(x.shape)}: {reason}; see -T, --size and "
-                "--downsample"
-            ) from error
+        logits = torch.stack([self.logits(sample, source) for sample in read_clips(str(source), self.reading)]).mean(0)
         if self.classes and len(self.classes) > len(logits):
             raise UserError(f"there are {len(self.classes)} class names for {len(logits)} outputs; give as many")
         order = logits.argsort(descending=True, stable=True).tolist()
         probabilities = logits.softmax(0).tolist()
         return [Guess(label, self.name(label), probabilities[label]) for label in order]
 
+    def logits(self, sample: Sample, source: str | Path) -> Tensor:
+        """The mean output of all time steps, `[K]`, for one clip of `source`."""
+        x, _ = self.model.layout.arranged(sample.values, type(self.model).__name__)
+        try:
+            return self.model(x.to(self.device)).flatten(0, -2).float().mean(0)
+        except (ValueError, RuntimeError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{type(self.model).__name__} refuses {source} as {list(x.shape)}: {reason}; see -T, --size and "
+                "--downsample"
+            ) from error
+
     def name(self, label: int) -> str:
         """What a class is called; its number if that is not known."""
         return self.classes[label] if label < len(self.classes) else str(label)
 
 
-def samples_in(source: str) -> Iterator[str]:
+def samples_in(source: str, *, rendered: bool = False) -> Iterator[str]:
     """`source` itself, or every picture, recording and array in the folder that it names, in order.
+
+    Where clips are `rendered` as folders of pictures, these folders.
 
     Raises:
         UserError: a folder without any.
@@ -130,4 +137,4 @@ def samples_in(source: str) -> Iterator[str]:
     found = without_litter(known, folder)
     if not found:
         raise UserError(f"{folder} has neither pictures nor recordings; there are readers for {', '.join(READERS)}")
-    yield from map(str, found)
+    yield from dict.fromkeys(str(path.parent if rendered else path) for path in found)

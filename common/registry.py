@@ -41,15 +41,25 @@ if TIMM not in sys.modules:
 def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     """Make `timm.create_model(factory.__name__, **kwargs)` call `factory(**kwargs)`.
 
-    timm also passes where pretrained weights would come from; this repository loads weights by `--weights` instead.
+    With `pretrained=True` weights come from where timm says, see `common.pretrained`; by themselves networks have none.
     """
 
     @functools.wraps(factory)
-    def entrypoint(*, pretrained=False, pretrained_cfg=None, pretrained_cfg_overlay=None, cache_dir=None, **kwargs):
-        if pretrained:
-            raise ValueError(f"{factory.__name__} ships no weights; create it without `pretrained` and load a file")
+    def entrypoint(
+        *,
+        pretrained=False,
+        pretrained_cfg=None,
+        pretrained_cfg_overlay=None,
+        pretrained_model_args=None,
+        cache_dir=None,
+        **kwargs,
+    ):
         model = factory(**kwargs)
         model.made_by = {"model": factory.__name__, "create": kwargs}  # for the card of its weights
+        if pretrained:
+            from common.pretrained import load_pretrained  # slow to import
+
+            load_pretrained(model, factory.__name__, pretrained_cfg, pretrained_cfg_overlay, cache_dir)
         return model
 
     if TIMM in sys.modules:

@@ -74,7 +74,7 @@ def main(recipe: Recipe) -> None:
     with log_to(make_folder(config.recordPath) / recipe.log, args.resume) if process.is_main else nullcontext():
         model = build_model(recipe, config, args, process).to(process.device)
         train_set, test_set = datasets(recipe, config, process)
-        describe(model, test_set)
+        describe(model, test_set, binary=config.is_spike, to_one=config.interval_scaling)
         workers = config.num_workers if hasattr(config, "num_workers") else config.num_work
         loader = partial(
             make_loader,

@@ -43,5 +43,6 @@ PAPER = Paper(
     ),
     unexportable="sdt_v3.models.mae:unexportable",
     data_sets=("sdt_v3.data.hardvs:CARD", "sdt_v3.data.coco:CARD", "sdt_v3.data.ade20k:CARD"),
+    drawn_by="sdt_v3.dense_predict:drawer",
     settings_of="sdt_v3.models.checkpoint:settings_of",
 )

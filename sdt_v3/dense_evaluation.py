@@ -34,12 +34,14 @@ def alike(images: Sequence[Tensor], divisor: int) -> Iterator[tuple[list[int], T
 
 
 @torch.no_grad()
-def detect(model: nn.Module, images: Sequence[Tensor], originals: Sequence[tuple[int, int]], process: Process) -> list:
+def detect(
+    model: nn.Module, images: Sequence[Tensor], originals: Sequence[tuple[int, int]], device: torch.device
+) -> list:
     """Detections of normalised images, at the sizes of their `originals`, on the CPU."""
     found: list = [None] * len(images)
     for places, batch in alike(images, 32):
         sizes = [tuple(images[place].shape[1:]) for place in places]
-        outputs = model(batch.to(process.device), None, sizes, [originals[place] for place in places])
+        outputs = model(batch.to(device), None, sizes, [originals[place] for place in places])
         for place, output in zip(places, outputs, strict=True):
             found[place] = {name: value.cpu() for name, value in output.items()}
     return found
@@ -53,7 +55,7 @@ def evaluate_detection(
     results: list[dict] = []
     places = iter(loader.sampler)
     for images, facts in loader:
-        found = detect(model, images, [fact["original"] for fact in facts], process)
+        found = detect(model, images, [fact["original"] for fact in facts], process.device)
         for fact, detections in zip(facts, found, strict=True):
             place = next(places)
             results += as_results(detections, fact["image_id"], loader.dataset.category_ids)
@@ -105,11 +107,11 @@ def coco_scores(data: CocoInstances, results: Sequence[Mapping]) -> dict[str, fl
 
 
 @torch.no_grad()
-def segment(model: nn.Module, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]], process: Process) -> list:
+def segment(model: nn.Module, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]], device: torch.device) -> list:
     """The class of each pixel, `[H, W]` of `sizes`, of normalised images, which are not padded."""
     found: list = [None] * len(images)
     for places, batch in alike(images, 1):
-        for place, logits in zip(places, model(batch.to(process.device)), strict=True):
+        for place, logits in zip(places, model(batch.to(device)), strict=True):
             found[place] = resize(resize(logits[None], batch.shape[2:]), sizes[place])[0].argmax(0)
     return found
 
@@ -126,7 +128,7 @@ def evaluate_segmentation(
     counts = torch.zeros(model.num_classes, model.num_classes, dtype=torch.long)
     places = iter(loader.sampler)
     for images, labels in loader:
-        found = segment(model, images, [tuple(each.shape) for each in labels], process)
+        found = segment(model, images, [tuple(each.shape) for each in labels], process.device)
         for predicted, truth in zip(found, labels, strict=True):
             place, predicted = next(places), predicted.cpu()
             counts += confusion(predicted, truth, model.num_classes)

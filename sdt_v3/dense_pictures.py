@@ -27,6 +27,7 @@ def draw_objects(
 
     Objects with scores below `least` are left out.
     """
+    from matplotlib.font_manager import findfont
     from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
     image = torch.from_numpy(picture.copy()).permute(2, 0, 1)
@@ -39,7 +40,9 @@ def draw_objects(
         names = [f"{name} {score:.2f}" for name, score in zip(names, objects["scores"][kept].tolist(), strict=True)]
     colours = [tuple(colour) for colour in palette(len(classes))[labels.numpy()].tolist()]
     image = draw_segmentation_masks(image, masks, alpha=0.5, colors=colours)
-    return draw_bounding_boxes(image, boxes, names, colours).permute(1, 2, 0).numpy()
+    side = min(picture.shape[:2])
+    style = {"width": max(side // 300, 1), "font": findfont("DejaVu Sans"), "font_size": max(side // 25, 10)}
+    return draw_bounding_boxes(image, boxes, names, colours, **style).permute(1, 2, 0).numpy()
 
 
 def draw_labels(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -182,6 +182,15 @@ def conclusion(history: Sequence[Mapping[str, float]], measure: str) -> str:
     )
 
 
+def where_results_are(args: argparse.Namespace, history: Sequence[Mapping[str, float]], measure: str) -> None:
+    """Draw the curves of a finished run with the `measure` that chose its best epoch, and say where everything lies."""
+    from common.analysis.figures import training_curves  # matplotlib is slow to import
+
+    folder = args.output_dir
+    curves = training_curves(history, folder / "curves.png", args.model, measure=measure)
+    print(f"best weights  {folder / 'best.pt'}\npictures      {folder / 'pictures'}\ncurves        {curves}")
+
+
 def energy_and_rates(model: nn.Module, batches: Sequence[Tensor], folder: Path, name: str) -> None:
     """Write operations and energy by the paper's formula, and what each neuron emits, over `batches` of images."""
     from common.analysis.energy_report import energy_report

@@ -15,6 +15,7 @@ from common.training import (
     Scale,
     announce,
     begin,
+    describe,
     fit,
     fused,
     make_loader,
@@ -34,6 +35,7 @@ from sdt_v3.dense_recipe import (
     parameter_groups,
     report_test,
     step_decay,
+    where_results_are,
 )
 from sdt_v3.losses import detection_loss
 
@@ -51,6 +53,7 @@ def main(testing: bool = False) -> None:
     test_set = CocoInstances(root, False, DetectionTest(tuple(args.img_scale)))
     settings = {name: getattr(args, name) for name in DETECTOR}
     model = build_network(args, process, len(train_set.classes), **settings)
+    describe(model, test_set)
     loader = partial(make_loader, batch_size=args.batch_size, process=process, seed=args.seed, workers=args.num_workers)
     test_loader = loader(test_set, train=False, collate_fn=collate_test)
     if args.eval:
@@ -65,7 +68,7 @@ def main(testing: bool = False) -> None:
     if process.is_main:
         print(conclusion(history, "bbox_mAP_50"))
         print(conclusion(history, "segm_mAP_50"))
-        print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
+        where_results_are(args, history, "bbox_mAP")
 
 
 def train(

@@ -15,6 +15,7 @@ from common.training import (
     Scale,
     announce,
     begin,
+    describe,
     fit,
     fused,
     make_loader,
@@ -34,6 +35,7 @@ from sdt_v3.dense_recipe import (
     linear_decay,
     parameter_groups,
     report_test,
+    where_results_are,
 )
 from sdt_v3.losses import segmentation_loss
 
@@ -49,6 +51,7 @@ def main(testing: bool = False) -> None:
     test_set = SceneParsing(root, False, SegmentationTest(scale), len(train_set.classes))
     settings = {"head_channels": args.head_channels, "layer_scale_init": args.layer_scale_init}
     model = build_network(args, process, len(train_set.classes), **settings)
+    describe(model, test_set)
     loader = partial(make_loader, batch_size=args.batch_size, process=process, seed=args.seed, workers=args.num_workers)
     test_loader = loader(test_set, train=False, collate_fn=collate_test)
     if args.eval:
@@ -61,7 +64,7 @@ def main(testing: bool = False) -> None:
     evaluate(model, test_loader, args, process, show)
     if process.is_main:
         print(conclusion(history, "mIoU"))
-        print(f"best weights  {args.output_dir / 'best.pt'}\npictures      {args.output_dir / 'pictures'}")
+        where_results_are(args, history, "mIoU")
 
 
 def train(

@@ -28,6 +28,7 @@ from ma_snn.config import Config
 from ma_snn.data.cifar10_dvs_mat import write_tiny_cifar10dvs
 from ma_snn.data.dvs_gesture_hdf5 import write_tiny_gesture
 from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
+from tests.marks import mostly_slow
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
@@ -92,6 +93,20 @@ SCRIPTS = {
     "sdt_v3/Segmentation/train.py": ("ade20k", (*DENSE, "--head_channels", "8", "--crop_size", "64")),
 }
 """The scripts with their data and the words that make their networks small."""
+OF_EVERY_TRAINER = (
+    "sma/vgg8_cifar10dvs_SMA.py",
+    "ma_snn/DVSGestures/Att_SNN_CNN.py",
+    "ma_snn/Att_VGG/CIFAR10_VGG_Att.py",
+    "gac/CIFAR/main.py",
+    "gac/ImageNet/train_amp.py",
+    "spikingformer/imagenet/train.py",
+    "spikingformer/cifar10-dvs/train.py",
+    "sdt_v3/Classification/Model_Base/main_finetune.py",
+    "sdt_v3/Classification/Model_Large/main_pretrain.py",
+    "sdt_v3/Detection/train.py",
+    "sdt_v3/Segmentation/train.py",
+)
+"""Of the scripts that share a trainer one; the flags of the others are tested with the slow ones."""
 SAME = {
     "ma_snn/CIFAR10DVS/Att_SNN_LIAF.py": "ma_snn/CIFAR10DVS/Att_SNN.py",
     "ma_snn/DVSGait/Att_SNN_LIAF_CNN.py": "ma_snn/DVSGait/Att_SNN_CNN.py",
@@ -294,7 +309,7 @@ def source(tmp_path_factory):
     return functools.cache(lambda data: DATA[data](tmp_path_factory.mktemp("source") / data))
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", mostly_slow(SCRIPTS, *OF_EVERY_TRAINER))
 def test_every_flag_acts(reached, source, script):
     data, words = SCRIPTS[script]
     runpy.run_path(str(ROOT / script))  # so that all its modules are there when `fit` is replaced

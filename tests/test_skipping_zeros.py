@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.kernels import spike_conv
+from common.kernels import spikes
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("gac/CIFAR/main.py", "ma_snn/DVSGestures/Att_SNN_CNN.py", "sma/vgg8_cifar10dvs_SMA.py")
@@ -17,7 +17,7 @@ SEEDS = (0, 1, 2)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(spike_conv.refusal()), reason=f"zeros are not skipped: {spike_conv.refusal()}"),
+    pytest.mark.skipif(bool(spikes.refusal()), reason=f"zeros are not skipped: {spikes.refusal()}"),
 ]
 
 

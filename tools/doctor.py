@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 
 from common.errors import UserError
 from common.events import compiled
-from common.kernels import cuda, dispatch, spike_conv
+from common.kernels import cuda, dispatch, spikes
 from common.training import run
 from common.weights import store_folder
 from tools.data_sets import data_sets
@@ -154,12 +154,12 @@ def events() -> dict[str, str]:
 
 def convolutions() -> dict[str, str]:
     """Whether convolutions of spikes skip zeros, and why not."""
-    reason = spike_conv.refusal()
-    limits = ", ".join(f"{kind} {share:.0%}" for kind, (share, _) in spike_conv.LIMITS.items())
+    reason = spikes.refusal()
+    limits = ", ".join(f"{kind} {share:.0%}" for kind, (share, _) in spikes.LIMITS.items())
     how = f"skip zeros where at most so many inputs are spikes: {limits}; dense elsewhere"
     return {
         "wanted": dispatch.convolution_wanted(),
-        "kernels": spike_conv.LIBRARY.name.partition(".")[0],
+        "kernels": spikes.LIBRARY.name.partition(".")[0],
         "on CPU tensors, float32": f"dense: {reason}" if reason else how,
     }
 

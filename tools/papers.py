@@ -3,6 +3,7 @@
 import fnmatch
 import importlib
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
@@ -13,6 +14,7 @@ import common
 from common.analysis.energy import EVERYTHING, Formula
 from common.ms_resnet import NETWORKS as MS_RESNET
 from common.paper import Family, Networks, Paper
+from common.predict import Guess, Predictor
 
 ROOTS = [Path(common.__file__).resolve().parents[1]]
 """Folders of packages."""
@@ -66,6 +68,12 @@ def why_not_exported(network: str, model: nn.Module) -> str:
     """Why what `model` does cannot be written down before its input is known; empty if it can."""
     where = card_of(network).unexportable
     return resolve_name(where)(model) if where else ""
+
+
+def drawer_of(predictor: Predictor) -> Callable[[str, Path], list[Guess]] | None:
+    """What finds and draws objects or regions for a network; None for one that classifies."""
+    card = card_of(predictor.model.made_by["model"])
+    return resolve_name(card.drawn_by)(predictor) if card and card.drawn_by else None
 
 
 def formulas() -> dict[str, Formula]:

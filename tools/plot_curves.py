@@ -1,29 +1,34 @@
-"""Draw your training runs over the training curves that the authors of Spikingformer published.
+"""Draw your training runs, over the training curves that the authors of Spikingformer published if you like.
 
     python tools/plot_curves.py output/train/RUN/summary.csv --run cml_spikingformer_4_384_cifar10_400e
+    python tools/plot_curves.py output/log.csv --format pdf --output figures/curves
     python tools/plot_curves.py --list
 
-Any run's log.csv will do in place of a summary.csv.
+Any run's log.csv will do in place of a summary.csv, of classifiers, detectors and segmentors. The picture is as wide as
+a column of text; a star marks the best epoch of each of your runs, and a dotted line chance.
 """
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from pathlib import Path
 
-from common.analysis.figures import new_figure, save_figure
+from common.analysis.figures import COLUMN, FORMATS, MEASURES, draw_chance, new_figure, save_figure
 from common.errors import UserError
 from common.training import run as run_tool
+from common.weights import card_facts
 from spikingformer.published import curves
 from tools.text import one_of
 
-ACCURACY = "top-1 accuracy (%)"
-PANELS = {
-    "training loss": ("train_loss", "train_loss", "train_loss"),
-    "test loss": ("test_loss", "eval_loss", "val_loss"),
-    ACCURACY: ("test_acc1", "eval_top1", "top1"),
-}
-"""{panel: (column of a log.csv, column of a summary.csv, name in the published points)}."""
+ACCURACY = MEASURES["acc1"]
+TRAINING_LOSS, TEST_LOSS = "training loss", "test loss"
+PANELS = {"train_loss": TRAINING_LOSS, "test_loss": TEST_LOSS} | {f"test_{key}": MEASURES[key] for key in MEASURES}
+"""{column of a log.csv: panel}."""
+SUMMARY = {"eval_loss": TEST_LOSS, "eval_top1": ACCURACY}
+"""{column of a summary.csv that a log.csv has under another name: panel}."""
+PUBLISHED = {"epoch": "epoch", TRAINING_LOSS: "train_loss", TEST_LOSS: "val_loss", ACCURACY: "top1"}
+"""{panel: name in the published points}."""
 
 Curves = dict[str, list[float]]
 """"epoch", counted from 0 as the authors do, and the panels that a run has."""
@@ -40,7 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("history", type=Path, nargs="*", help="log.csv or summary.csv of your runs")
     parser.add_argument("--run", nargs="+", type=one_of(runs), default=[], metavar="NAME", help="published runs")
     parser.add_argument("--list", action="store_true", help="name the published runs and their best accuracy")
+    parser.add_argument("--num-classes", type=int, metavar="N", help="for chance (as the cards of your runs say)")
     parser.add_argument("--output", type=Path, default=Path("curves.png"), help="picture (default: %(default)s)")
+    parser.add_argument("--format", choices=FORMATS, help="of the picture (as its name ends)")
     options = parser.parse_args(arguments)
     if options.list:
         for name, run in runs.items():
@@ -49,11 +56,13 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.history and not options.run:
         raise UserError("nothing to draw: name a log.csv or summary.csv, or a published run that --list shows (--run)")
     own = {str(path.parent): read_history(path) for path in options.history}
+    classes = [options.num_classes] if options.num_classes else [number_of_classes(p.parent) for p in options.history]
+    path = options.output.with_suffix(f".{options.format}") if options.format else options.output
     try:
-        draw(own, {name: published(runs[name]) for name in options.run}, options.output)
+        draw(own, {name: published(runs[name]) for name in options.run}, path, classes)
     except ValueError as error:  # an unknown kind of picture
-        raise UserError(f"--output {options.output}: {error}; choose a name that ends in .png") from error
-    print(f"figure: {options.output}")
+        raise UserError(f"--output {path}: {error}; choose a name that ends in .png") from error
+    print(f"figure: {path}")
 
 
 def read_history(path: Path) -> Curves:
@@ -66,11 +75,9 @@ def read_history(path: Path) -> Curves:
         with path.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         first = 0 if "eval_top1" in rows[0] else 1  # summary.csv counts epochs from 0, log.csv from 1
+        known = {column: panel for column, panel in (PANELS | SUMMARY).items() if column in rows[0]}
         found = {"epoch": [float(row["epoch"]) - first for row in rows]}
-        for panel, (log, summary, _) in PANELS.items():
-            column = log if log in rows[0] else summary
-            if column in rows[0]:
-                found[panel] = [float(row[column]) for row in rows]
+        found |= {panel: [float(row[column]) for row in rows] for column, panel in known.items()}
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: cannot be read as a log.csv or summary.csv ({error!r}); name the one that a run has written"
@@ -80,26 +87,59 @@ def read_history(path: Path) -> Curves:
     return found
 
 
+def number_of_classes(folder: Path) -> int | None:
+    """How many classes the cards of the weights in the folder of a run name."""
+    return max((len(card_facts(card).get("classes", ())) for card in folder.glob("*.json")), default=0) or None
+
+
 def published(run: Mapping[str, Sequence[Mapping[str, float]]]) -> Curves:
     """The points of a published run by panel, and "epoch"."""
-    names = {"epoch": "epoch"} | {panel: name for panel, (*_, name) in PANELS.items()}
-    return {panel: [point[name] for point in run["points"]] for panel, name in names.items()}
+    return {panel: [point[name] for point in run["points"]] for panel, name in PUBLISHED.items()}
 
 
-def draw(own: Mapping[str, Curves], authors: Mapping[str, Curves], path: Path) -> None:
-    """One panel per quantity over the epochs: yours as lines, the authors' as dashed lines with a dot per point."""
-    figure = new_figure(13, 3.8)
-    for axes, panel in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
-        for label, run in authors.items():
-            axes.plot(run["epoch"], run[panel], "--o", markersize=3, label=f"published: {label}")
-        for label, run in own.items():
+def measure(run: Curves) -> str | None:
+    """The panel by which the best epoch of a run is chosen."""
+    return next((panel for panel in MEASURES.values() if panel in run), None)
+
+
+def best_epoch(run: Curves) -> tuple[float, float, str]:
+    """The first epoch with the best test result, that result, and both in words; of a pretraining there is none."""
+    panel = measure(run)
+    if panel is None:
+        return nan, nan, ""
+    best = run[panel].index(max(run[panel]))
+    epoch, result = run["epoch"][best], run[panel][best]
+    return epoch, result, f", best {result:.2f} % at {epoch:g}"
+
+
+def draw(
+    own: Mapping[str, Curves], authors: Mapping[str, Curves], path: Path, classes: Iterable[int | None] = ()
+) -> None:
+    """A panel per quantity that a run has, over the epochs: yours as lines, the authors' dashed.
+
+    A star marks the best epoch of each of yours; for each number of `classes` the accuracy has a line at chance.
+    """
+    runs = {f"published: {label}": (run, "--o", 2) for label, run in authors.items()}
+    runs |= {f"{label}{best_epoch(run)[2]}": (run, "-o", 3) for label, run in own.items()}
+    panels = [panel for panel in PANELS.values() if any(panel in run for run, *_ in runs.values())]
+    figure = new_figure(COLUMN, 1.5 * len(panels) + 0.14 * len(runs) + 0.3, layout="constrained")
+    for axes, panel in zip(figure.subplots(len(panels), sharex=True, squeeze=False).flat, panels, strict=True):
+        for number, (label, (run, style, size)) in enumerate(runs.items()):
             if panel in run:
-                axes.plot(run["epoch"], run[panel], marker=".", label=label)
-        axes.set(xlabel="epoch", ylabel=panel)
+                look = {"color": f"C{number % 10}", "linewidth": 1, "markersize": size}
+                axes.plot(run["epoch"], run[panel], style, **look, label=label)
+            if panel == measure(run) and number >= len(authors):
+                axes.plot(*best_epoch(run)[:2], "*", color=f"C{number % 10}", markersize=9)
+        if panel == ACCURACY:
+            for count in sorted({*classes} - {None}):
+                draw_chance(axes, count)
+        axes.set_ylabel(panel, fontsize=8)
+        axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
-    figure.subplots_adjust(wspace=0.25)
-    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
-    figure.legend(lines.values(), lines, loc="upper center", bbox_to_anchor=(0.5, 0), fontsize=8, ncols=2)
+    axes.set_xlabel("epoch, counted from 0", fontsize=8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines if line.get_label()[0] != "_"}
+    figure.legend(lines.values(), lines, loc="outside lower center", fontsize=6.5)
     save_figure(figure, path)
 
 

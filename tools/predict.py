@@ -1,20 +1,25 @@
-"""What trained weights say of pictures, recordings and folders of them: the most probable classes.
+"""What trained weights say of pictures, recordings and folders of them: the most probable classes, or what is where.
 
     python tools/predict.py output/best.pth cat.jpg pictures/
     python tools/predict.py output/best.pth recording.aedat --top 3 --format json
     python tools/predict.py sma_azo_vgg8_dvs128 events_np/test --format csv --output predictions.csv
     python tools/predict.py best.pth cat.jpg --model gac_ms_resnet34 --kwargs T=6 --classes names.txt
+    python tools/predict.py output/det/best.pt street.jpg --pictures found
 
 Network, classes and preprocessing are those on the card beside the weights, `NAME.json`, which the scripts that train
-write and `tools/fetch_weights.py convert` too; flags win over it, and stand in for it where there is none. From Python:
-`common.predict.Predictor`.
+write and `tools/fetch_weights.py convert` too; flags win over it, and stand in for it where there is none. Detectors
+and segmentors draw what they find into pictures, and list objects with their scores or classes with their share of
+the pixels. From Python: `common.predict.Predictor`.
 """
 
 import argparse
 import csv
 import io
 import json
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from common.analysis import samples
@@ -23,10 +28,11 @@ from common.files import atomic_path
 from common.predict import Guess, Predictor, samples_in
 from common.training import run
 from tools.networks import key_value
-from tools.papers import networks
+from tools.papers import drawer_of, networks
 from tools.text import columns
 from tools.visualize import add_reading_options, given
 
+BOX = ("left", "top", "right", "bottom")
 Predictions = Sequence[tuple[str, Sequence[Guess]]]
 """(sample, its most probable classes)."""
 
@@ -38,15 +44,18 @@ def main(arguments: list[str] | None = None) -> None:
     if options.model and options.model not in known:
         raise UserError(f"unknown network {options.model!r}: {nearest(options.model, known)}--model is a name of timm")
     predictor = build(options)
-    sources = [one for source in options.inputs for one in samples_in(source)]
-    predictions = [(source, predictor(source)[: options.top]) for source in sources]
-    text = FORMATS[options.format](predictions)
+    sources = [one for source in options.inputs for one in samples_in(source, rendered=predictor.reading.rendered)]
+    if draw := drawer_of(predictor):
+        found = drawn(draw, sources, options.pictures)
+    else:
+        found = [(source, predictor(source)) for source in sources]
+    text = FORMATS[options.format]([(source, guesses[: options.top]) for source, guesses in found])
     if options.output is None:
         print(text, end="")
         return
     with atomic_path(options.output) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    print(f"{len(predictions)} samples: {options.output}")
+    print(f"{len(found)} samples: {options.output}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -64,11 +73,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes to name (%(default)s)")
     parser.add_argument("--format", choices=FORMATS, default="table", help="of the answer (%(default)s)")
     parser.add_argument("--output", type=Path, help="file for the answer (printed)")
+    parser.add_argument(
+        "--pictures", type=Path, default=Path("predictions"), help="folder for what is found (%(default)s)"
+    )
     add_reading_options(parser)
     options = parser.parse_args(arguments)
     if options.top < 1:
         raise UserError(f"--top {options.top}: expected 1 or more")
     return options
+
+
+def drawn(draw: Callable[[str, Path], list[Guess]], sources: Sequence[str], folder: Path) -> Predictions:
+    """What is found in each picture, drawn to `folder` under the name that it has, numbered where several have one."""
+    found, seen = [], Counter()
+    for source in sources:
+        name = Path(source).stem
+        seen[name] += 1
+        path = folder / (f"{name}.png" if seen[name] == 1 else f"{name}_{seen[name]}.png")
+        found.append((source, draw(source, path)))
+        print(f"picture: {path}", file=sys.stderr)
+    return found
 
 
 def build(options: argparse.Namespace) -> Predictor:
@@ -101,7 +125,7 @@ def table(predictions: Predictions) -> str:
     ranks = max((len(guesses) for _, guesses in predictions), default=0)
     heading = ("sample", *(f"{rank}." for rank in range(1, ranks + 1)))
     rows = [(source, *(f"{g.name} {g.probability:.1%}" for g in guesses)) for source, guesses in predictions]
-    return "\n".join(columns([heading, *rows])) + "\n"
+    return "\n".join(columns([heading, *((*row, *[""] * (len(heading) - len(row))) for row in rows)])) + "\n"
 
 
 def as_json(predictions: Predictions) -> str:
@@ -111,7 +135,7 @@ def as_json(predictions: Predictions) -> str:
             [
                 {
                     "sample": source,
-                    "classes": [{"label": g.label, "name": g.name, "probability": g.probability} for g in guesses],
+                    "classes": [{k: v for k, v in asdict(guess).items() if v is not None} for guess in guesses],
                 }
                 for source, guesses in predictions
             ],
@@ -125,10 +149,12 @@ def as_csv(predictions: Predictions) -> str:
     """One line per sample and class."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("sample", "rank", "label", "name", "probability"))
+    boxes = any(guess.box for _, guesses in predictions for guess in guesses)
+    writer.writerow(("sample", "rank", "label", "name", "probability", *BOX * boxes))
     for source, guesses in predictions:
         for rank, guess in enumerate(guesses, 1):
-            writer.writerow((source, rank, guess.label, guess.name, f"{guess.probability:.6g}"))
+            sides = (f"{side:.1f}" for side in guess.box or ())
+            writer.writerow((source, rank, guess.label, guess.name, f"{guess.probability:.6g}", *sides))
     return stream.getvalue()
 
 

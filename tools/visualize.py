@@ -26,7 +26,7 @@ from torch import nn
 from common.analysis import samples
 from common.analysis.attention_maps import READERS, Reader, attention_panels
 from common.analysis.event_pictures import save_gif
-from common.analysis.figures import event_strip
+from common.analysis.figures import FORMATS, event_strip
 from common.analysis.gradcam import grad_cam, overlay
 from common.analysis.panels import Panel, draw_panels
 from common.analysis.samples import Reading, read_sample
@@ -40,7 +40,6 @@ from tools.networks import trained
 from tools.papers import papers
 from tools.rasters import heat_maps, neuron_activity, raster_panels, rate_panels, write_rates
 
-FORMATS = ("png", "pdf", "svg")
 SMALLEST_PICTURE = 256
 """Pixels of the shorter side of a Grad-CAM picture; a smaller sample is enlarged."""
 

@@ -9,8 +9,20 @@ import numpy as np
 from common.files import atomic_path
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FORMATS = ("png", "pdf", "svg")
+"""Kinds of pictures."""
+COLUMN = 3.5
+"""Inches across a column of text."""
+MEASURES = {
+    "acc1": "top-1 accuracy (%)",
+    "bbox_mAP": "AP of boxes (%)",
+    "segm_mAP": "AP of masks (%)",
+    "mIoU": "mean IoU (%)",
+}
+"""{a number of the test set: its axis}; the first that a run has chooses its best epoch."""
 
 ON, OFF = (200, 30, 30), (30, 70, 200)
 """Colours of the events on paper."""
@@ -31,30 +43,41 @@ def save_figure(figure: "Figure", path: str | Path) -> Path:
 
 
 def training_curves(
-    history: Sequence[Mapping[str, float]], path: str | Path, title: str, num_classes: int | None = None
+    history: Sequence[Mapping[str, float]],
+    path: str | Path,
+    title: str,
+    num_classes: int | None = None,
+    measure: str = "acc1",
 ) -> Path:
-    """Loss and top-1 accuracy per epoch from rows with `epoch`, `{train,test}_loss` and `{train,test}_acc1` (%).
+    """Loss and a `measure` of `MEASURES` per epoch, from rows with `epoch`, `{train,test}_loss` and `test_<measure>`.
 
-    The first epoch with the best test accuracy is marked, and chance for `num_classes` if given.
+    Training has the measure too if the rows do, and the test a loss. The first epoch with the best test measure is
+    marked, and chance for `num_classes` if given.
     """
-    figure = new_figure(7, 2.8, layout="constrained")
+    figure = new_figure(2 * COLUMN, 2.8, layout="constrained")
     epochs = [row["epoch"] for row in history]
-    losses, accuracies = figure.subplots(1, 2)
-    for axes, key, label in ((losses, "loss", "loss"), (accuracies, "acc1", "top-1 accuracy (%)")):
+    losses, measures = figure.subplots(1, 2)
+    for axes, key, label in ((losses, "loss", "loss"), (measures, measure, MEASURES[measure])):
         for part in ("train", "test"):
-            axes.plot(epochs, [row[f"{part}_{key}"] for row in history], marker=".", label=part)
+            if f"{part}_{key}" in history[0]:
+                axes.plot(epochs, [row[f"{part}_{key}"] for row in history], marker=".", label=part)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-    best = max(history, key=lambda row: row["test_acc1"])
-    label = f"best test, {best['test_acc1']:.1f} % at {best['epoch']}"
-    accuracies.plot(best["epoch"], best["test_acc1"], "*", color="black", markersize=9, label=label)
+    best = max(history, key=lambda row: row[f"test_{measure}"])
+    label = f"best test, {best[f'test_{measure}']:.1f} % at {best['epoch']}"
+    measures.plot(best["epoch"], best[f"test_{measure}"], "*", color="black", markersize=9, label=label)
     if num_classes:
-        accuracies.axhline(100 / num_classes, color="gray", linestyle=":", label=f"chance, {100 / num_classes:.1f} %")
+        draw_chance(measures, num_classes)
     losses.legend(fontsize=8)
-    accuracies.legend(fontsize=8)
+    measures.legend(fontsize=8)
     figure.suptitle(title, fontsize=10)
     return save_figure(figure, path)
+
+
+def draw_chance(axes: "Axes", num_classes: int) -> None:
+    """A dotted line where guessing among so many classes ends."""
+    axes.axhline(100 / num_classes, color="gray", linestyle=":", label=f"chance, {100 / num_classes:.1f} %")
 
 
 def firing_rate_chart(rates: Mapping[str, float], path: str | Path, title: str) -> Path:

@@ -2,9 +2,10 @@
 
 | source                         | becomes                                                                            |
 |--------------------------------|------------------------------------------------------------------------------------|
-| .npy                           | the array: frames [T, C, H, W] or an image [C, H, W]; FILE:3 of a batch of them    |
+| .npy                           | the array: frames [T, C, H, W] or an image [C, H, W], FILE:3 of a batch; or events |
 | .npz                           | frames of a converted data set, or its events cut into frames                      |
 | .aedat .bin .mat .txt .hdf5    | events of a raw recording cut into frames; AEDAT 2.0 is oriented as in CIFAR10-DVS |
+| a folder of frames             | the clip that they are, for networks trained on HAR-DVS                            |
 | .jpg .jpeg .png .bmp .webp     | the centre of a picture with ImageNet's normalisation                              |
 | tiny-dvs128:0 ...              | recording 0 of a built-in tiny data set cut into frames                            |
 | tiny-image:0                   | picture 0 of scikit-learn's handwritten digits                                     |
@@ -28,12 +29,15 @@ from common.conversion.cache import load_events, load_frames
 from common.datasets.card import cards
 from common.datasets.imagenet import MEAN, STD, load_rgb, to_tensor
 from common.errors import UserError, nearest
-from common.events.aedat import read_aedat2, read_aedat3
+from common.events.aedat import read_aedat2, read_aedat3, read_aedat_as_matlab
 from common.events.atis import read_atis
+from common.events.event import EVENT, in_order
 from common.events.frames import SPLITS
 from common.events.hdf5 import read_hdf5
 from common.events.matlab import read_matlab
+from common.events.rendered import clip_frames, frame_paths, load_image
 from common.events.text import read_text
+from common.events.windows import bin_frames, cut_clips, scaled
 from common.tiny.images import paint_digit
 from common.tiny.recordings import recordings
 
@@ -48,6 +52,9 @@ class Reading:
     A recording is cut into T frames by "number" or "time", and squares of `downsample` pixels a side are added up.
     `sensor_size` (H, W) is by default that of the camera that the kind of file comes from. Of a picture whose shorter
     side becomes `resize` pixels (`size` x 256/224 unless told) the central `size` x `size` are taken and normalised.
+
+    With `dt` a recording is read as MA-SNN tests on it: `clips` windows of T frames of `dt` us, spread over it, the
+    counts `binary` or divided `to_one`. `rendered` clips are folders of pictures, see `common.events.rendered`.
     """
 
     T: int = 16
@@ -59,6 +66,15 @@ class Reading:
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
+    dt: int | None = None
+    clips: int = 1
+    binary: bool = False
+    to_one: bool = False
+    rendered: bool = False
+    aedat: str = "cifar10dvs"
+    """Orientation of AEDAT 2.0: that of `read_aedat2`, or "matlab"."""
+    fit: tuple[int, int] | None = None
+    """Of a picture for a detector or segmentor: most pixels of the longer and of the shorter side."""
 
 
 def reading_of_pictures(transform: object, data: object) -> Reading | None:
@@ -107,10 +123,19 @@ Found = Tensor | tuple[Tensor, tuple[float, ...]]
 
 
 def read_sample(source: str, reading: Reading = Reading()) -> Sample:
-    """The sample that `source` names, see the table above.
+    """The sample that `source` names, see the table above; of several clips the first.
 
     Raises:
         UserError: there is no such file, kind of file or index, or events lie outside the sensor.
+    """
+    return read_clips(source, reading)[0]
+
+
+def read_clips(source: str, reading: Reading) -> list[Sample]:
+    """All clips of the sample that `source` names; only readings with `dt` have several.
+
+    Raises:
+        UserError: see `read_sample`.
     """
     reference, index = split_reference(source)
     if reference.startswith("tiny-"):
@@ -119,7 +144,8 @@ def read_sample(source: str, reading: Reading = Reading()) -> Sample:
         found = _read_file(Path(reference), index, reading)
     values, times = found if isinstance(found, tuple) else (found, None)
     name = Path(reference).stem
-    return Sample(name if index is None else f"{name}_{index}", values, times)
+    name = name if index is None else f"{name}_{index}"
+    return [Sample(name, clip, times) for clip in (values if values.ndim == 5 else [values])]
 
 
 def split_reference(source: str) -> tuple[str, int | None]:
@@ -153,6 +179,8 @@ def _tiny_picture(index: int, size: int) -> Image.Image:
 
 
 def _read_file(path: Path, index: int | None, reading: Reading) -> Found:
+    if reading.rendered and path.is_dir():
+        return _read_clip(path, reading)
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise UserError(f"{path}: unknown kind of file; give one that ends in {', '.join(READERS)}, or tiny-dvs128:0")
@@ -160,12 +188,22 @@ def _read_file(path: Path, index: int | None, reading: Reading) -> Found:
         raise UserError(f"there is no file {path}; check the path, or try the built-in tiny-dvs128:0 or tiny-image:0")
     if index is not None and suffix != ".npy":
         raise UserError(f"{path}:{index}: only an array file (.npy) holds several samples; leave out :{index}")
-    return _read_array(path, index) if suffix == ".npy" else READERS[suffix](path, reading)
+    return _read_array(path, reading, index) if suffix == ".npy" else READERS[suffix](path, reading)
 
 
-def _read_array(path: Path, index: int | None) -> Tensor:
+def _read_clip(folder: Path, reading: Reading) -> Tensor:
+    paths = frame_paths(folder)
+    begin = max(len(paths) - reading.T, 0) // 2
+    images = [load_image(path) for path in paths[begin : begin + reading.T]]
+    return clip_frames(images, reading.T, reading.size, reading.size * 256 // 224)
+
+
+def _read_array(path: Path, reading: Reading, index: int | None = None) -> Found:
     try:
-        values = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+        array = np.load(path, allow_pickle=False)
+        if array.dtype == EVENT:
+            return _frames(str(path), array, (128, 128), reading)
+        values = torch.from_numpy(array).float()
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise UserError(f"{path}: cannot read an array ({error}); save one with numpy.save") from error
     if index is not None:
@@ -185,13 +223,14 @@ def _read_npz(path: Path, reading: Reading) -> Found:
     return _downsampled(torch.from_numpy(load_frames(path)), reading) if framed else _read_events(path, reading)
 
 
-def _read_aedat(path: Path) -> np.ndarray:
+def _read_aedat(path: Path, reading: Reading) -> np.ndarray:
     with path.open("rb") as stream:
-        version3 = stream.read(12).startswith(b"#!AER-DAT3")
-    return read_aedat3(path) if version3 else read_aedat2(path, orientation="cifar10dvs")
+        if stream.read(12).startswith(b"#!AER-DAT3"):
+            return read_aedat3(path)
+    return read_aedat_as_matlab(path) if reading.aedat == "matlab" else read_aedat2(path, orientation=reading.aedat)
 
 
-EVENTS: dict[str, tuple[Callable[[Path], np.ndarray], tuple[int, int]]] = {
+EVENTS: dict[str, tuple[Callable[..., np.ndarray], tuple[int, int]]] = {
     ".npz": (load_events, (128, 128)),
     ".aedat": (_read_aedat, (128, 128)),
     ".bin": (read_atis, (180, 240)),
@@ -204,15 +243,26 @@ EVENTS: dict[str, tuple[Callable[[Path], np.ndarray], tuple[int, int]]] = {
 
 def _read_events(path: Path, reading: Reading) -> Found:
     read, sensor_size = EVENTS[path.suffix.lower()]
-    return _frames(str(path), read(path), sensor_size, reading)
+    events = read(path, reading) if read is _read_aedat else read(path)
+    return _frames(str(path), events, sensor_size, reading)
 
 
 def _frames(name: str, events: np.ndarray, sensor_size: tuple[int, int], reading: Reading) -> Found:
     try:
+        if reading.dt is not None:
+            return _windows(in_order(events, name), (reading.sensor_size or sensor_size)[0], reading)
         counts = SPLITS[reading.split_by](events, reading.T, *(reading.sensor_size or sensor_size))
     except UserError as error:
         raise UserError(f"{name}: {error}; see -T, --split-by and --sensor-size") from error
     return _downsampled(torch.from_numpy(counts).float(), reading), _borders(events["t"], reading)
+
+
+def _windows(events: np.ndarray, side: int, reading: Reading) -> Found:
+    """The windows `[clips, T, 2, H, W]` of a recording of a square sensor."""
+    clips = cut_clips(events, reading.T * reading.dt, reading.clips)
+    counts = np.stack([bin_frames(clip, reading.T, reading.dt, side=side, shrink=reading.downsample) for clip in clips])
+    frames = scaled(torch.from_numpy(counts).mT.contiguous(), binary=reading.binary, to_one=reading.to_one)
+    return frames, tuple(reading.dt / 1000 * step for step in range(reading.T + 1))
 
 
 def _borders(t: np.ndarray, reading: Reading) -> tuple[float, ...]:
@@ -244,7 +294,7 @@ def _picture(picture: Image.Image, reading: Reading) -> Tensor:
 
 
 READERS: dict[str, Callable[[Path, Reading], Found]] = {
-    ".npy": lambda path, reading: _read_array(path, None),
+    ".npy": _read_array,
     **dict.fromkeys(EVENTS, _read_events),
     ".npz": _read_npz,
     **dict.fromkeys(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from common.analysis.samples import Reading
 from common.errors import UserError
 from common.events.event import EVENT, in_order
 from common.events.windows import bin_frames, cut_clips, window
@@ -101,6 +102,12 @@ class EventWindows(Dataset):
             return self.first_start(events)
         first, last = int(events["t"][0]), int(events["t"][-1]) - self.duration
         return int(torch.randint(first, last, ())) if last > first else first
+
+    @property
+    def reading(self) -> Reading:
+        """How a recording is read for evaluation, but for what `transform` does."""
+        sensor = (self.side, self.side)
+        return Reading(self.T, downsample=self.shrink, sensor_size=sensor, dt=self.dt, clips=self.clips)
 
     def _bin(self, events: np.ndarray) -> np.ndarray:
         return bin_frames(events, self.T, self.dt, side=self.side, shrink=self.shrink)

@@ -28,6 +28,9 @@ _PACKET = np.dtype(
 )
 _POLARITY_TYPE = 1
 
+_CLOCK = 1 << 32
+"""Microseconds after which the clock of an AEDAT 2.0 recording starts again."""
+
 
 def read_aedat2(source: str | Path | bytes, *, orientation: str, name: str | None = None) -> np.ndarray:
     """Read a DVS128 recording in AEDAT 2.0: lines that start with '#', then big-endian (address, time) pairs.
@@ -71,6 +74,23 @@ def read_aedat2(source: str | Path | bytes, *, orientation: str, name: str | Non
     if orientation == "cifar10dvs":
         x, y, p = 127 - y, 127 - x, 1 - p
     return pack(words["time"], x, y, p, name=name)
+
+
+def read_aedat_as_matlab(path: Path) -> np.ndarray:
+    """The events [N] that the published conversion to MATLAB makes of an AEDAT 2.0 recording.
+
+    x = 127 - x_raw, y = y_raw, p = 1 - p_raw, times from 0 with turns of the 32-bit clock undone.
+
+    Raises:
+        UserError: not AEDAT 2.0, or cut short.
+    """
+    events = read_aedat2(path, orientation="raw")
+    events["x"] = 127 - events["x"]
+    events["p"] = 1 - events["p"]
+    t = events["t"]
+    turns = np.cumsum(np.diff(t, prepend=t[:1]) < -_CLOCK // 2)
+    events["t"] = t - t[:1] + turns * _CLOCK
+    return events
 
 
 def encode_aedat2(events: np.ndarray, *, orientation: str) -> bytes:

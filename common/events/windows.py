@@ -5,6 +5,7 @@ other than in `common.events.frames`, and published weights rely on it. All time
 """
 
 import numpy as np
+from torch import Tensor
 
 from common.errors import UserError
 
@@ -74,3 +75,12 @@ def cut_clips(events: np.ndarray, duration: int, clips: int) -> list[np.ndarray]
     kept["t"] -= events["t"][0]
     length = int(kept["t"][-1]) if len(kept) else 0
     return [window(kept, start, duration) for start in clip_starts(length, duration, clips)]
+
+
+def scaled(frames: Tensor, *, binary: bool, to_one: bool) -> Tensor:
+    """Counts `[..., T, 2, X, Y]` as 0 or 1 if `binary`, and divided by the maximum of their window if `to_one`."""
+    if binary:
+        frames = (frames > 0).to(frames.dtype)
+    if to_one:
+        frames = frames / frames.amax(dim=(-4, -3, -2, -1), keepdim=True).clamp(min=1)
+    return frames

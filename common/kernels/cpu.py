@@ -55,12 +55,21 @@ def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None) 
 
 
 def backward(
-    gradient: Tensor, x: Tensor, codes: tuple[int, int], constants: list[float], time_dim: int | None
+    gradient: Tensor,
+    x: Tensor,
+    codes: tuple[int, int],
+    constants: list[float],
+    time_dim: int | None,
+    overwrite: bool = False,
 ) -> Tensor:
-    """Gradient at the input `x` from the `gradient` at the output; `codes` are the forward and the backward code."""
-    x = dense(x.resolve_neg())
+    """Gradient at the input `x` from the `gradient` at the output; `codes` are the forward and the backward code.
+
+    With `overwrite` it takes the place of `x`, as it does of a copy: a neuron's inputs are all read before its first
+    gradient is written.
+    """
+    given, x = x, dense(x.resolve_neg())
     gradient = aligned(gradient.resolve_neg(), x)
-    gx = output_pool().empty_like(x)
+    gx = x if overwrite or x is not given else output_pool().empty_like(x)
     if x.numel():
         library(LIBRARY).neuron_backward(
             x.data_ptr(), gradient.data_ptr(), gx.data_ptr(), *_shape(x, time_dim), *codes, _doubles(constants)

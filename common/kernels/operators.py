@@ -77,11 +77,18 @@ class _Neuron(torch.autograd.Function):
         (kept,) = ctx.saved_tensors
         x = kept if ctx.source is None else ctx.source.again(kept)
         forward, backward, constants, time_dim = ctx.variant
-        kernels = cuda if x.is_cuda else cpu
-        return kernels.backward(gradient, x, (forward, backward), constants, time_dim), None, None, None, None
+        arguments = gradient, x, (forward, backward), constants, time_dim
+        if x.is_cuda:
+            return cuda.backward(*arguments), None, None, None, None
+        return cpu.backward(*arguments, overwrite=ctx.source is not None), None, None, None, None
+
+
+def traced() -> bool:
+    """Whether a graph is made of what runs now."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def run_neuron(x: Tensor, forward: int, backward: int, constants: list[float], time_dim: int | None) -> Tensor:
     """`neuron`, as an operator only where a graph is traced or `x` is no plain tensor."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) not in (Tensor, nn.Parameter)
-    return (neuron if traced else _Neuron.apply)(x, forward, backward, constants, time_dim)
+    plain = not traced() and type(x) in (Tensor, nn.Parameter)
+    return (_Neuron.apply if plain else neuron)(x, forward, backward, constants, time_dim)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-_VIEWS = {"ReshapeAliasBackward0", "UnsafeViewBackward0", "UnsqueezeBackward0", "ViewBackward0"}
+_VIEWS = {"ExpandBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "UnsqueezeBackward0", "ViewBackward0"}
 
 _inputs_are_kept: ContextVar[bool] = ContextVar("inputs_are_kept", default=False)
 
@@ -56,6 +56,6 @@ def norm_output(x: Tensor) -> NormOutput | None:
     if node is None or node.name() != "NativeBatchNormBackward0" or x.dtype != torch.float32 or x.is_cuda:
         return None
     weight, bias = (getattr(function, "variable", None) for function, _ in node.next_functions[1:3])
-    if not node._saved_training or weight is None or bias is None:
+    if not node._saved_training or weight is None or bias is None or node._saved_input.numel() != x.numel():
         return None
     return NormOutput(node, weight, bias, x.shape)

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from common.analysis.samples import Reading
 
 
-def describe(model: nn.Module, data: Dataset) -> None:
+def describe(model: nn.Module, data: Dataset, **more: object) -> None:
     """Note on `model`, built by timm, the classes of `data` and how it reads a sample for evaluation.
 
-    Event data other than frames of whole recordings have no entry "reading": their windows are the scripts' own.
+    `more` are fields of the reading that the data do not know.
     """
     reading = reading_of(data)
     model.card = {
         **model.made_by,
         "classes": [str(name) for name in getattr(data, "classes", ())],
-        "reading": reading and asdict(reading),
+        "reading": reading and asdict(reading) | more,
     }
 
 
@@ -32,5 +32,7 @@ def reading_of(data: Dataset) -> "Reading | None":
     if isinstance(data, EventFrames):
         size = cache.facts(data.root).get("sensor_size", [side * data.downsample for side in data.sensor_size])
         return Reading(data.T, data.split_by, data.downsample, tuple(size))
+    if isinstance(known := getattr(data, "reading", None), Reading):
+        return known
     transform = getattr(data, "transform", None)
     return reading_of_pictures(transform, data) if hasattr(transform, "transforms") else None

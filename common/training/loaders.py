@@ -1,13 +1,15 @@
-"""Loaders whose order and random augmentation depend on (seed, epoch, rank) alone, so that a run can be replayed."""
+"""Loaders whose order and random augmentation depend on seed, epoch and place alone: a run can go on from anywhere."""
 
 import os
+import random
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from common.errors import UserError
@@ -29,13 +31,13 @@ def make_loader(
 ) -> DataLoader:
     """A loader of this process's share of `dataset`, `batch_size` samples at a time.
 
-    Training: shuffled; batch k of N processes together is batch k of one process with N times the batch size.
+    Training: shuffled; batch k of N processes together is batch k of one process with N times the batch size, with
+    the same random augmentation. Workers stay from epoch to epoch.
     Evaluation: in order, every sample in exactly one process; `seed` and `drop_last` have no effect.
-    Workers start anew each epoch, because persistent ones would carry random state that no checkpoint can hold.
     There are at most as many `workers` as cores for each process of this machine, and one if any are wanted.
     `pin_memory=None` pins when the device is CUDA.
-    `sampler` replaces the shuffling of a training loader; it needs `set_epoch`, `seed` and `rank`, as a
-    DistributedSampler has them.
+    `sampler` replaces the shuffling of a training loader; it needs `set_epoch`, `seed`, `epoch`, `rank` and
+    `num_replicas`, as a DistributedSampler has them.
     """
     common = {
         "batch_size": batch_size,
@@ -49,7 +51,10 @@ def make_loader(
         return DataLoader(dataset, sampler=range(process.rank, len(dataset), process.world_size), **common)
     if sampler is None:
         sampler = DistributedSampler(dataset, process.world_size, process.rank, seed=seed, drop_last=drop_last)
-    return DataLoader(dataset, sampler=sampler, drop_last=drop_last, generator=torch.Generator(), **common)
+    common["persistent_workers"] = common["num_workers"] > 0
+    # a generator of its own, lest a new epoch move the global one on
+    common["generator"] = torch.Generator()
+    return DataLoader(_Drawn(dataset), sampler=Places(sampler), drop_last=drop_last, **common)
 
 
 def make_shared_loader(
@@ -117,6 +122,53 @@ class GroupedSampler(DistributedSampler):
             yield from rest
 
 
+class Places(Sampler):
+    """The order of another sampler, each index with what the random numbers of that sample follow from."""
+
+    def __init__(self, order: DistributedSampler):
+        self.order, self.first = order, 0
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[tuple[int, tuple[int, int, int]]]:
+        order = self.order
+        for number, index in enumerate(order):
+            if number >= self.first:
+                yield index, (order.seed, order.epoch, number * order.num_replicas + order.rank)
+
+
+class _Drawn(Dataset):
+    """Samples that draw their random numbers from what `Places` gives with their index, whoever makes them."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, place: tuple[int, tuple[int, int, int]]) -> object:
+        index, entropy = place
+        with _random_numbers(entropy):
+            return self.dataset[index]
+
+
+@contextmanager
+def _random_numbers(entropy: tuple[int, ...]) -> Iterator[None]:
+    """Draw those that follow from `entropy`; in the main process go on afterwards where the others were."""
+    shared = get_worker_info() is None
+    if shared:
+        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    first, second = np.random.SeedSequence(entropy).generate_state(2, np.uint64)
+    random.seed(int(first))
+    np.random.seed(int(second) >> 32)  # NumPy wants 32 bits, torch 63
+    torch.default_generator.manual_seed(int(first) >> 1)
+    try:
+        yield
+    finally:
+        if shared:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+            torch.set_rng_state(before[2])
+
+
 def moved(batch: object, device: torch.device) -> object:
     """`batch`, a tensor or a list, tuple or dictionary with tensors in it, on `device`."""
     if isinstance(batch, Tensor):
@@ -126,12 +178,19 @@ def moved(batch: object, device: torch.device) -> object:
     return type(batch)(moved(value, device) for value in batch) if isinstance(batch, list | tuple) else batch
 
 
-def start_epoch(loader: DataLoader, epoch: int) -> None:
-    """Set the order and the worker seeds of a training loader for `epoch`; torch seeds Python and NumPy from them."""
-    sampler = loader.sampler
-    sampler.set_epoch(epoch)
-    word = np.random.SeedSequence([sampler.seed, epoch, sampler.rank]).generate_state(1, np.uint64)[0]
-    loader.generator.manual_seed(int(word) >> 1)  # torch wants 63 bits
+def start_epoch(loader: DataLoader, epoch: int, batches: int = 0) -> None:
+    """Let a training loader begin `epoch` after so many `batches`, whose samples are then not made."""
+    loader.sampler.order.set_epoch(epoch)
+    loader.sampler.first = batches * loader.batch_size
+
+
+@contextmanager
+def ended_workers(loader: DataLoader) -> Iterator[None]:
+    """End the workers of a training loader with the block, which otherwise live as long as it does."""
+    try:
+        yield
+    finally:
+        loader._iterator = None  # where torch keeps them
 
 
 def _ignore_interrupts(_worker: int) -> None:

@@ -42,7 +42,7 @@ from common.errors import UserError
 from common.files import make_folder
 from common.training.checkpoint import save_file
 from common.training.launch import Process, max_over_ranks, one_writer, restarts, sum_over_ranks
-from common.training.loaders import EndlessSampler, moved, start_epoch
+from common.training.loaders import EndlessSampler, ended_workers, moved, start_epoch
 from common.training.program import grad_scaler
 from common.training.record import Recorder, progress_bar
 from common.training.scale import Scale
@@ -111,6 +111,7 @@ def fit(
     board = Path(tensorboard_dir or output_dir / "tensorboard")
     with (
         one_writer(output_dir, process),
+        ended_workers(train_loader),
         signals() as received,
         Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder,
     ):
@@ -167,10 +168,8 @@ def train_epoch(
     """Train on what is left of the current epoch, or up to the end of the step in which a signal was seen."""
     process = watch.process
     network.train()
-    start_epoch(loader, state.epoch)
+    start_epoch(loader, state.epoch, state.step)
     batches = iter(loader)
-    for _ in range(state.step):  # a resumed epoch: fetching again moves the workers' random generators on
-        next(batches)
     if state.rng is not None:
         set_random_state(state.rng, process.device)
         state.rng = None
@@ -207,7 +206,7 @@ def _finish_epoch(
     loss_sum, correct, samples, *among_5 = sum_over_ranks(state.totals, process)
     loss = loss_sum / (samples if recipe.loss_mean == "samples" else state.step * process.world_size)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss}
-    if isinstance(loader.sampler, EndlessSampler):
+    if isinstance(loader.sampler.order, EndlessSampler):
         row["iteration"] = (state.epoch + 1) * len(loader)
     if recipe.reduce_output is not None:
         row["train_acc1"] = 100 * correct / samples

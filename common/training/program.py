@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from common.errors import UserError
 from common.training.checkpoint import load_state, read_weights
@@ -74,16 +75,27 @@ def start_from(model: nn.Module, weights: str | Path | None, process: Process, *
 
 
 def heads_of_other_classes(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
-    """Weight and bias of the linear layers that differ from `state` in the number of their outputs alone."""
-    return [
-        f"{name}.{part}"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        for part, tensor in module.named_parameters(recurse=False)
-        if (there := state.get(f"{name}.{part}")) is not None
-        and there.shape[1:] == tensor.shape[1:]
-        and len(there) != len(tensor)
+    """Entries of the linear layers that differ from `state` in the number of outputs alone, and of norms after them."""
+    layers = {
+        kind: {
+            f"{name}.{part}": tensor
+            for name, module in model.named_modules()
+            if isinstance(module, kind)
+            for part, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        }
+        for kind in (nn.Linear, _BatchNorm)
+    }
+    heads = {
+        key: (len(state[key]), len(tensor))
+        for key, tensor in layers[nn.Linear].items()
+        if key in state and state[key].shape[1:] == tensor.shape[1:] and len(state[key]) != len(tensor)
+    }
+    norms = [
+        key
+        for key, tensor in layers[_BatchNorm].items()
+        if tensor.ndim and key in state and (len(state[key]), len(tensor)) in heads.values()
     ]
+    return [*heads, *norms]
 
 
 def evaluation_folder(output_dir: Path, weights: Path) -> Path:

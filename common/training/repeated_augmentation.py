@@ -9,7 +9,7 @@ from common.training.launch import Process
 class RepeatedAugmentation(RepeatAugSampler):
     """timm's sampler: `repeats` views of each image in different processes, as many samples per epoch as images.
 
-    `seed` decides the random generators of the loader's workers; the order depends on the epoch alone, as published.
+    `seed` decides the random numbers of the samples; the order depends on the epoch alone, as published.
     """
 
     def __init__(self, dataset: Dataset, process: Process, seed: int, repeats: int = 3):

@@ -3,12 +3,14 @@
 import argparse
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from common import archives
+from common.analysis.samples import Reading
 from common.conversion import stages
 from common.conversion.prepare import Prepared
 from common.conversion.view import PARTS, Entry, View, read_inside
@@ -18,15 +20,13 @@ from common.datasets.cifar10_dvs import CIFAR10DVS
 from common.datasets.event_frames_card import names_published
 from common.datasets.event_windows import EventWindows
 from common.errors import UserError
-from common.events.aedat import read_aedat2
+from common.events.aedat import read_aedat_as_matlab
 from common.events.matlab import read_matlab, write_matlab
 from common.files import make_folder, without_litter
 from common.tiny.recordings import recordings, write_once
 
 RECORDINGS = "recordings"
 """The stage of `unpack`."""
-_CLOCK = 1 << 32
-"""Microseconds after which the clock of an AEDAT 2.0 recording starts again."""
 
 
 class CIFAR10DVSMat(EventWindows):
@@ -61,6 +61,11 @@ class CIFAR10DVSMat(EventWindows):
     def read(self, path: Path) -> tuple[np.ndarray, int]:
         """Events and label."""
         return read_events(path), self.classes.index(path.parent.name)
+
+    @property
+    def reading(self) -> Reading:
+        """How a recording is read for evaluation."""
+        return replace(super().reading, aedat="matlab")
 
 
 def unpack(source: Path, root: Path) -> None:
@@ -106,23 +111,6 @@ def class_folders(root: Path) -> list[Path]:
     """The folders in `root` that hold recordings, sorted."""
     folders = without_litter(root.iterdir(), root) if root.is_dir() else []
     return [folder for folder in folders if folder.is_dir() and _numbered(folder)]
-
-
-def read_aedat_as_matlab(path: Path) -> np.ndarray:
-    """The events [N] that the published conversion to MATLAB makes of an AEDAT 2.0 recording.
-
-    x = 127 - x_raw, y = y_raw, p = 1 - p_raw, times from 0 with turns of the 32-bit clock undone.
-
-    Raises:
-        UserError: not AEDAT 2.0, or cut short.
-    """
-    events = read_aedat2(path, orientation="raw")
-    events["x"] = 127 - events["x"]
-    events["p"] = 1 - events["p"]
-    t = events["t"]
-    turns = np.cumsum(np.diff(t, prepend=t[:1]) < -_CLOCK // 2)
-    events["t"] = t - t[:1] + turns * _CLOCK
-    return events
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

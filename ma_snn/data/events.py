@@ -6,18 +6,15 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from common.errors import UserError
+from common.events.windows import scaled
 from common.training import Process, main_first
 from ma_snn.config import Config
 from ma_snn.flags import Recipe
 
 
 def scale_counts(config: Config, frames: Tensor) -> Tensor:
-    """`is_spike` and `interval_scaling` for frames `[..., T, 2, X, Y]`: 0 or 1, and division by a window's maximum."""
-    if config.is_spike:
-        frames = (frames > 0).to(frames.dtype)
-    if config.interval_scaling:
-        frames = frames / frames.amax(dim=(-4, -3, -2, -1), keepdim=True).clamp(min=1)
-    return frames
+    """`is_spike` and `interval_scaling` for frames `[..., T, 2, X, Y]`."""
+    return scaled(frames, binary=config.is_spike, to_one=config.interval_scaling)
 
 
 def datasets(recipe: Recipe, config: Config, process: Process) -> tuple[Dataset, Dataset]:

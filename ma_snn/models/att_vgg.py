@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.layers import TimeConv2d, TimeSharedDropout, stem_of_static_image
+from common.layers import SpikeMaxPool2d, TimeConv2d, TimeSharedDropout, stem_of_static_image
 from common.layout import Layout
 from common.neurons import LIFNode
 from common.registry import register
@@ -124,7 +124,7 @@ def layers(
     """The layers of all stages in the order of their numbers in the state dict."""
     for stage in stages:
         if stage == M:
-            yield nn.MaxPool2d(2)
+            yield SpikeMaxPool2d(2)
             continue
         yield TimeConv2d(in_chans, stage, 3, padding=1)
         if attention != "no":

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
+from common.analysis.samples import Reading
 from common.conversion.view import Entry, View
 from common.datasets.card import DataSet
 from common.datasets.imagenet import load_rgb
@@ -69,6 +70,11 @@ class SceneParsing(Dataset):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def reading(self) -> Reading:
+        """How a picture is read for a test, with such a `transform`."""
+        return Reading(fit=self.transform.scale)
 
     def __getitem__(self, index: int) -> tuple:
         sample = self.read(index)

@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
+from common.analysis.samples import Reading
 from common.conversion.view import Entry, View
 from common.datasets.card import DataSet
 from common.datasets.imagenet import load_rgb
@@ -206,6 +207,11 @@ class CocoInstances(Dataset):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def reading(self) -> Reading:
+        """How a picture is read for a test, with such a `transform`."""
+        return Reading(fit=self.transform.scale)
 
     def __getitem__(self, index: int) -> tuple:
         sample = self.read(index)

@@ -55,6 +55,12 @@ def resized(image: Tensor, size: Sequence[int], *, nearest: bool = False) -> Ten
     return resize(image, list(size), kind, antialias=False)
 
 
+def test_image(picture: Image.Image, scale: tuple[int, int]) -> Tensor:
+    """A picture fitted to `scale` and normalised."""
+    image = image_tensor(picture)
+    return normalised(resized(image, fitted(image.shape[1:], *scale)))
+
+
 @dataclass(frozen=True)
 class DetectionTraining:
     """(picture, target) to (image, target).
@@ -89,10 +95,8 @@ class DetectionTest:
     scale: tuple[int, int]
 
     def __call__(self, picture: Image.Image, target: Mapping[str, object]) -> tuple[Tensor, dict]:
-        image = image_tensor(picture)
-        original = tuple(image.shape[1:])
-        image = normalised(resized(image, fitted(original, *self.scale)))
-        return image, {"image_id": target["image_id"], "original": original}
+        image = test_image(picture, self.scale)
+        return image, {"image_id": target["image_id"], "original": picture.size[::-1]}
 
 
 def scaled(image: Tensor, target: dict, longest: float, shortest: float) -> tuple[Tensor, dict]:
@@ -198,9 +202,7 @@ class SegmentationTest:
     scale: tuple[int, int]
 
     def __call__(self, picture: Image.Image, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        image = image_tensor(picture)
-        image = normalised(resized(image, fitted(image.shape[1:], *self.scale)))
-        return image, torch.from_numpy(labels).long()
+        return test_image(picture, self.scale), torch.from_numpy(labels).long()
 
 
 def middle_window(size: Sequence[int], crop: int) -> tuple[slice, slice]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from common.analysis.samples import Reading
 from common.datasets import dvs_gait
 from common.errors import UserError
 from common.events.windows import bin_frames, cut_clips, window
@@ -51,6 +52,12 @@ class GaitWindows(Dataset):
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         return torch.from_numpy(frames), int(path.parent.name)
+
+    @property
+    def reading(self) -> Reading:
+        """How a recording is read for evaluation."""
+        side = dvs_gait.DVSGait.side
+        return Reading(self.T, downsample=self.factor, sensor_size=(side, side), dt=self.duration)
 
     def random_window(self, events: np.ndarray) -> np.ndarray:
         """A window of the recording, moved half of the time."""

@@ -3,25 +3,22 @@
 A frame is read back as two polarity maps by its grey value.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from common.analysis.samples import Reading
 from common.conversion.cache import shortened
 from common.conversion.view import PARTS, Entry, View
 from common.datasets.card import DataSet
 from common.errors import UserError
+from common.events.rendered import by_number, clip_frames, frame_paths, load_image
 from common.files import without_litter
-from common.pictures import read_picture
 from sdt_v3.data.tiny_hardvs import write_tiny_hardvs
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class HarDvs(Dataset):
@@ -77,6 +74,11 @@ class HarDvs(Dataset):
         images = [load_image(path) for path in paths[begin : begin + self.T]]
         return clip_frames(images, self.T, self.size, self.size * 256 // 224, flip=self.flips()), label
 
+    @property
+    def reading(self) -> Reading:
+        """How a clip is read for evaluation."""
+        return Reading(self.T, size=self.size, rendered=True)
+
     def flips(self) -> Callable[[], bool]:
         """What tells for each frame of one clip whether to mirror it."""
         if self.mirror and self.published:
@@ -120,61 +122,6 @@ def read_list(root: Path, listing: Path) -> list[tuple[Path, int]]:
     if not clips:
         raise UserError(f"{listing} lists no clips; fetch it again from {HarDvs.url}")
     return clips
-
-
-def frame_paths(folder: Path) -> list[Path]:
-    """The frames of a clip in order of time, which is that of the numbers in their names.
-
-    Raises:
-        UserError: there are none.
-    """
-    found = without_litter(folder.iterdir(), folder)
-    paths = sorted((path for path in found if path.suffix.lower() in SUFFIXES), key=by_number)
-    if not paths:
-        raise UserError(f"{folder}: expected frames as {', '.join(SUFFIXES)} files, found none; unpack the clip again")
-    return paths
-
-
-def by_number(path: Path) -> list[tuple[str, int]]:
-    """Sorting key by which frame_10 comes after frame_9."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", path.name)]
-
-
-def load_image(path: Path) -> Image.Image:
-    """The grey picture in a file; see `read_picture`."""
-    return read_picture(path, "L")
-
-
-def polarity_maps(image: Image.Image, size: int = 224, resize: int = 256) -> Tensor:
-    """Binary maps `[2, size, size]` of a rendered frame with grey value v in 0..1: [v < 0.12] and [0.3 < v <= 0.78].
-
-    The shorter side becomes `resize` (bicubic), then the centre is cut out.
-    """
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms import functional as transforms
-
-    grey = transforms.resize(image.convert("L"), resize, InterpolationMode.BICUBIC)
-    v = transforms.to_tensor(transforms.center_crop(grey, size))[0]
-    return torch.stack([v < 0.12, (v > 0.3) & (v <= 0.78)]).float()
-
-
-def clip_frames(
-    images: Sequence[Image.Image],
-    T: int,
-    size: int = 224,
-    resize: int = 256,
-    *,
-    flip: Callable[[], bool] = lambda: False,
-) -> Tensor:
-    """Maps `[T, 2, size, size]` of up to T images in order of time; missing ones stay 0.
-
-    `flip` is asked for each image whether to mirror it: the release flips frames of a clip independently.
-    """
-    frames = torch.zeros(T, 2, size, size)
-    for frame, image in zip(frames, images[:T], strict=False):
-        maps = polarity_maps(image, size, resize)
-        frame.copy_(maps.flip(-1) if flip() else maps)
-    return frames
 
 
 def hardvs_views(root: Path) -> list[View]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from common.layers import SpikeConv2d, TimeFolded, TimeSharedDropout
+from common.layers import SpikeConv2d, SpikeMaxPool2d, TimeFolded, TimeSharedDropout
 from common.layout import Layout
 from common.neurons import LIFNode
 from common.registry import register
@@ -105,7 +105,7 @@ def plain_block(in_chans: int, channels: int, bn_beside_conv: bool = False) -> n
     """Conv, BN, LIF, pool: `[T, B, in_chans, H, W]` to `[T, B, channels, H/2, W/2]`."""
     conv, bn = conv3x3(in_chans, channels), nn.BatchNorm2d(channels)
     front = [TimeFolded(conv, bn)] if bn_beside_conv else [TimeFolded(conv), TimeFolded(bn)]
-    return nn.Sequential(*front, LIFNode(), TimeFolded(nn.MaxPool2d(2)))
+    return nn.Sequential(*front, LIFNode(), TimeFolded(SpikeMaxPool2d(2)))
 
 
 def attention_block(in_chans: int, channels: int, attention: nn.Module) -> nn.Sequential:
@@ -115,7 +115,7 @@ def attention_block(in_chans: int, channels: int, attention: nn.Module) -> nn.Se
         attention,
         TimeFolded(nn.BatchNorm2d(channels)),
         LIFNode(),
-        TimeFolded(nn.MaxPool2d(2)),
+        TimeFolded(SpikeMaxPool2d(2)),
     )
 
 

@@ -53,7 +53,7 @@ STEMS = {
 
 
 class Tokenizer(nn.Module):
-    """Five stages [neuron, but in the first] [pool] convolution, BN [pool], of widths D/8, D/4, D/2, D, D."""
+    """Five stages (neuron, but in the first) (pool) convolution, BN (pool), of widths D/8, D/4, D/2, D, D."""
 
     def __init__(self, stem: Stem, in_chans: int, dim: int):
         super().__init__()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from common.layers import SpikeConv2d, TimeFolded, stem_of_static_image
+from common.layers import SpikeConv2d, SpikeMaxPool2d, TimeFolded, stem_of_static_image
 from common.layout import Layout
 from common.neurons import LIFNode, Sigmoid
 from common.recompute import Blocks, GradCheckpointing
@@ -31,9 +31,9 @@ def conv3x3(in_chans: int, channels: int) -> SpikeConv2d:
     return SpikeConv2d(in_chans, channels, 3, padding=1, bias=False)
 
 
-def halve() -> nn.MaxPool2d:
+def halve() -> SpikeMaxPool2d:
     """3x3 max-pooling with stride 2, which rounds up."""
-    return nn.MaxPool2d(3, stride=2, padding=1)
+    return SpikeMaxPool2d(3, stride=2, padding=1)
 
 
 def tokenize(layers: Iterable[nn.Module], x: Tensor, T: int) -> Tensor:

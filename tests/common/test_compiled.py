@@ -88,7 +88,7 @@ def test_the_kernels_of_every_kind_of_processor_pass_their_tests(wheel, level, c
         pytest.skip(f"this processor has no {capability}")
     environment = os.environ | {"PYTHONPATH": str(wheel), "ATEN_CPU_CAPABILITY": capability.lower()}
     shown = subprocess.run(
-        [sys.executable, "-c", "from common.kernels import cpu, spike_conv; print(cpu.LIBRARY, spike_conv.LIBRARY)"],
+        [sys.executable, "-c", "from common.kernels import cpu, spikes; print(cpu.LIBRARY, spikes.LIBRARY)"],
         cwd=wheel, env=environment, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     assert [Path(path).name.partition(".")[0] for path in shown] == [f"_neurons_{level}", f"_spikes_{level}"]

@@ -8,7 +8,7 @@ import gac  # noqa: F401  (registers the models)
 from common.training.losses import smooth_cross_entropy
 from tests.parity.harness import check_network, fixtures
 
-REPEATED = ("gac_cifar_t6_c100", "gac_cifar_t4_c10", "direct_cifar_t4_c10", "gac_r34_t4", "ms_r34_t4")
+REPEATED = ("gac_cifar_t6_c100", "gac_cifar_t4_c10", "direct_cifar_t4_c10", "gac_r34_t4", "ms_r34_t4", "ms_r104_t2")
 """What other fixtures show with fewer steps or less depth."""
 
 

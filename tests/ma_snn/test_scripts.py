@@ -20,6 +20,7 @@ from ma_snn.data.dvs_gesture_hdf5 import write_tiny_gesture
 from ma_snn.models.attention import ATTENTIONS
 from ma_snn.train_events import main
 from tests.common.datasets.recordings import walk
+from tests.marks import mostly_slow
 from tests.programs import run_pair, run_program
 
 ROOT = Path(__file__).parents[2]
@@ -64,9 +65,9 @@ def call(monkeypatch, tmp_path, recordings):
     return call_script
 
 
-@pytest.mark.parametrize("script, name", SCRIPTS.items())
-def test_raw_recordings_become_the_originals_result_files(call, script, name):
-    out = call(script)
+@pytest.mark.parametrize("script", mostly_slow(SCRIPTS, GESTURE, CIFAR, "DVSGait/Att_SNN_LIAF_CNN"))
+def test_raw_recordings_become_the_originals_result_files(call, script):
+    out, name = call(script), SCRIPTS[script]
     assert {f"{name}.t7", f"{name}.csv", recipe(script).log, name} <= {path.name for path in out.iterdir()}
     assert {"curves.png", "firing_rates.png", "events.png", "checkpoint.pt", "log.csv"} <= {
         path.name for path in (out / name).iterdir()
@@ -95,7 +96,7 @@ def test_the_table_has_a_column_per_epoch_and_the_best_at_the_end(call):
     assert [row[-1] for row in rows] == ["", "", "", str(best["acc"])]
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("attention", mostly_slow(ATTENTIONS, "no", "TCSA"))
 def test_every_attention_trains(call, attention):
     net = saved(call(GESTURE, "--attention", attention))["net"]
     gates = {key.split(".attention.")[1][:2].upper() for key in net if ".attention." in key}

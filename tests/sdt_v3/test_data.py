@@ -11,12 +11,13 @@ from PIL import Image
 
 from common.errors import UserError
 from common.events.event import pack
+from common.events.rendered import clip_frames, frame_paths, polarity_maps
 from common.events.text import write_text
 from common.events.windows import bin_frames
 from common.training import Process
 from common.training.repeated_augmentation import RepeatedAugmentation
 from sdt_v3.data.gait import GaitWindows, moved
-from sdt_v3.data.hardvs import HarDvs, clip_frames, frame_paths, polarity_maps
+from sdt_v3.data.hardvs import HarDvs
 from sdt_v3.data.images import eval_transform
 from tests.parity.harness import FOLDER, load
 

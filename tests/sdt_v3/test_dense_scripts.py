@@ -15,9 +15,11 @@ from PIL import Image
 from common.tiny.scenes import write_tiny_scenes
 from common.training import load_checkpoint, read_weights, run
 from common.training.record import OF_THE_CLOCK
+from common.weights import card_facts
 from sdt_v3 import dense_flags, train_detection, train_segmentation
 from sdt_v3.dense_recipe import Snapshots
 from sdt_v3.losses import detection_loss
+from tests.marks import mostly_slow
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +74,10 @@ def assert_equal(actual, expected):
 
 def test_a_detector_trains_and_is_tested_with_pictures_energy_and_rates(call, capsys):
     folder = call("detection")
-    assert {"epoch_1.pth", "best.pt", "checkpoint.pt", "log.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"epoch_1.pth", "best.pt", "checkpoint.pt", "log.csv", "curves.png"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert card_facts(folder / "best.pt")["reading"]["fit"] == [64, 64]
     (row,) = rows(folder)
     assert {"train_loss", "test_bbox_mAP", "test_bbox_mAP_50", "test_segm_mAP_75"} <= row.keys()
     assert "iteration" not in row and row["test_samples"] == 3
@@ -102,7 +107,7 @@ def test_a_segmentor_trains_by_iterations_and_is_tested_with_maps(call, capsys):
     assert len(maps) == 2 and set(Image.open(maps[0]).get_flattened_data()) <= set(range(1, 6))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", mostly_slow(TASKS, "segmentation"))
 def test_a_run_that_was_stopped_resumes_exactly(call, monkeypatch, task):
     more = ("--epochs", "2", "--augment") if task == "detection" else ("--max_iters", "6")
     whole = call(task, *more, output="whole")

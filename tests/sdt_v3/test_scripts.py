@@ -28,6 +28,7 @@ from sdt_v3.distill import build_teacher
 from sdt_v3.flags import parse_images
 from sdt_v3.recipe import peak_rate
 from sdt_v3.results import Results, is_best
+from tests.marks import mostly_slow
 from tests.programs import run_pair
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ def test_a_checkpoint_holds_what_the_release_s_does(call, script, file, average)
     assert read_file(call(script) / file).keys() == {"model", "optimizer", "epoch", "scaler", "args"} | average
 
 
-@pytest.mark.parametrize("script", ["base", "large", "pretrain", "hardvs"])
+@pytest.mark.parametrize("script", mostly_slow(["base", "large", "pretrain", "hardvs"], "base", "pretrain"))
 def test_a_run_stopped_after_an_epoch_resumes_exactly(call, monkeypatch, script):
     whole = call(script, "--epochs", "2", output="whole")
     with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ def check(file):
     )
 
 
-@pytest.mark.parametrize("file", fixtures("sma", "resnet18_azo", "ms_resnet*"))
+@pytest.mark.parametrize("file", fixtures("sma", "resnet18_azo", "ms_resnet*", slow=("ms_resnet104_no_attention",)))
 def test_network_equals_the_original(file):
     check(file)
 

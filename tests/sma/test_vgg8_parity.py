@@ -29,9 +29,10 @@ REPEATED = (
     "vgg8_cifar10dvs_optim_T8",
     "vgg8_dvs128_azo",
     "vgg8_dvs128_optim_T8",
+    "vgg8_ncaltech101_azo",
     "vgg8_ncaltech101_optim_T8",
 )
-"""The others have every data set and option between them."""
+"""The others have every option of the network between them."""
 
 
 @pytest.mark.parametrize("file", fixtures("sma", "vgg8_*", slow=REPEATED))

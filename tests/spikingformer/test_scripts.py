@@ -126,7 +126,11 @@ def test_the_published_pickles_are_read(monkeypatch, tmp_path):
     "name, flags",
     [
         ("cifar10", ("--mixup", "0.5", "--cutmix", "1", "--reprob", "0.5", "--model-ema")),
-        ("cifar10-dvs", ("--mixup", "0.5", "--cutmix", "1", "--augment", "--T_train", "3")),
+        pytest.param(
+            "cifar10-dvs",
+            ("--mixup", "0.5", "--cutmix", "1", "--augment", "--T_train", "3"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_resumed_run_ends_bit_equal(call, name, flags):

@@ -72,6 +72,7 @@ def test_an_unknown_backend_is_refused(monkeypatch):
         doctor.main(["--quick"])
 
 
+@pytest.mark.slow
 def test_a_whole_installation_has_no_problems(no_slow_code):
     assert doctor.examine(quick=False)["problems"] == {}
 

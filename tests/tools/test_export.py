@@ -1,14 +1,17 @@
 """Which networks export, to what, and what the refusals say."""
 
+import json
 import re
 import subprocess
 import sys
 
 import pytest
+import timm
 import torch
 
 from common.errors import UserError
 from common.kernels import use, use_convolution
+from common.predict import Predictor
 from tests.tools.small_networks import SMALL_NETWORKS, lively
 from tools import export
 from tools.networks import build
@@ -84,6 +87,91 @@ def test_a_program_of_plain_operations_runs_without_this_repository(tmp_path):
     )
     command = [sys.executable, "-I", "-c", script + "; assert 'common' not in sys.modules", str(tmp_path / "alone.pt2")]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["3", "11"]
+
+
+@torch.no_grad()
+def check_onnx(name, kwargs, folder):
+    """ONNX Runtime gives the output of the network for another number of samples."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = lively(build(name, kwargs))
+    layout = model.layout.at(32, T=4)
+    said = export.write_onnx(model, layout.shape(), folder / "network.onnx")
+    assert "equal to the network to 1e-05 on 4 random samples" in said
+    session = onnxruntime.InferenceSession(folder / "network.onnx")
+    x = torch.rand(layout.shape(3))
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    assert torch.allclose(torch.from_numpy(found), model(x), atol=1e-5)
+
+
+def test_an_onnx_graph_gives_the_output_of_the_network(tmp_path):
+    check_onnx("ma_snn_dvsgestures", ["width=0.125"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, kwargs", EXPORTED)
+def test_every_family_has_an_onnx_graph(name, kwargs, tmp_path):
+    check_onnx(name, kwargs, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_onnx_graph_of_other_weights_is_not_written(tmp_path):
+    graphs = pytest.importorskip("tools.onnx_graphs")
+    model, other = (lively(build("sdt_v3_tiny", ["depth=1", "num_classes=3"])) for _ in range(2))
+    with use("torch"), pytest.raises(UserError, match=r"network\.onnx was not written: .* for 16 of 16 random samples"):
+        program = export_program(other, torch.rand(2, 3, 32, 32))
+        graphs.save_onnx(program, tmp_path / "network.onnx", model, (torch.rand(1, 3, 32, 32) for _ in range(20)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_without_its_extra_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tools.onnx_graphs", None)
+    with pytest.raises(UserError, match=r'pip install "spiking-papers\[onnx\]"'):
+        export.main([*SMALL, "--format", "onnx", "--output", str(tmp_path / "network.onnx")])
+
+
+@pytest.fixture
+def hub(weights, tmp_path):
+    """A folder for the Hugging Face hub."""
+    facts = {"model": "ma_snn_dvsgestures", "create": {"width": 0.125, "T": 2}, "classes": [f"c{i}" for i in range(11)]}
+    weights.with_suffix(".json").write_text(json.dumps(facts))
+    export.main([SMALL[0], "--weights", str(weights), "--format", "hub", "--output", str(tmp_path / "hub")])
+    return tmp_path / "hub"
+
+
+def test_timm_loads_a_folder_of_the_hub(hub, weights):
+    model = timm.create_model(f"local-dir:{hub}", pretrained=True)
+    trained = torch.load(weights, weights_only=True)
+    assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
+    assert (model.T, model.num_classes) == (2, 11)
+
+
+def test_timm_loads_a_folder_by_its_configuration(hub, weights):
+    kwargs = {"width": 0.125, "T": 2, "pretrained": True, "pretrained_cfg_overlay": {"file": str(hub)}}
+    model = timm.create_model("ma_snn_dvsgestures", **kwargs)
+    assert torch.equal(next(model.parameters()), next(iter(torch.load(weights, weights_only=True).values())))
+
+
+def test_a_head_for_other_classes_stays_new(hub):
+    model = timm.create_model(f"local-dir:{hub}", pretrained=True, num_classes=3)
+    assert model.num_classes == 3
+
+
+def test_a_folder_of_the_hub_tells_its_network_and_classes(hub):
+    assert sorted(path.name for path in hub.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.json",
+        "model.safetensors",
+    ]
+    assert json.loads((hub / "config.json").read_text())["label_names"][10] == "c10"
+    text = (hub / "README.md").read_text()
+    assert "import ma_snn" in text and "`width=0.125`, `T=2`" in text and "c9, c10" in text
+    assert Predictor(hub / "model.safetensors").classes[3] == "c3"
+
+
+def test_a_network_without_weights_says_how_to_name_them():
+    with pytest.raises(UserError, match=r"sdt_v3_5m ships no weights; .*'local-dir:FOLDER'"):
+        timm.create_model("sdt_v3_5m", pretrained=True)
 
 
 def test_nir_graph_is_written(tmp_path, capsys):

@@ -38,6 +38,28 @@ def test_a_pretraining_has_a_training_loss_only(tmp_path):
     assert plot_curves.read_history(tmp_path / "log.csv") == {"epoch": [0], "training loss": [2.1]}
 
 
+def test_stars_mark_the_best_epoch_of_each_own_run_and_a_line_chance(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(plot_curves, "save_figure", lambda figure, path: drawn.append(figure))
+    plot_curves.draw({"mine": HISTORY}, {"theirs": plot_curves.published(curves()[RUN])}, "", [10, None])
+    (figure,) = drawn
+    texts = [text.get_text() for text in figure.legends[0].texts]
+    assert texts == ["published: theirs", "mine, best 46.50 % at 1", "chance, 10.0 %"]
+    stars = [[line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "*"] for axes in figure.axes]
+    assert stars == [[], [], [[[1, 46.5]]]]
+
+
+def test_chance_is_known_from_the_card_beside_a_run(tmp_path):
+    (tmp_path / "best.json").write_text('{"model": "x", "classes": ["cat", "dog"]}')
+    (tmp_path / "metrics.json").write_text('{"acc1": 5}')
+    assert plot_curves.number_of_classes(tmp_path) == 2
+
+
+def test_the_kind_of_picture_can_be_chosen(summary, tmp_path):
+    plot_curves.main([str(summary), "--format", "svg", "--output", str(tmp_path / "curves.png")])
+    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+
+
 @pytest.mark.parametrize("name", curves())
 def test_best_published_accuracy_is_on_its_curve(name):
     run = curves()[name]

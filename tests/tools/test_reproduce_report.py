@@ -50,22 +50,29 @@ def written(tmp_path):
 
 def write_run(folder, accuracies):
     """A log.csv as a run leaves it."""
-    folder.mkdir(parents=True)
     lines = [f"{epoch},1.0,50,1.0,{accuracy}" for epoch, accuracy in enumerate(accuracies, 1)]
-    (folder / "log.csv").write_text("\n".join(["epoch,train_loss,train_acc1,test_loss,test_acc1", *lines]))
+    write_log(folder, "epoch,train_loss,train_acc1,test_loss,test_acc1", *lines)
+
+
+def write_log(folder, *lines):
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text("\n".join(lines))
 
 
 class Links(html.parser.HTMLParser):
-    """Where the pictures of a page are, and how often its tables begin and end."""
+    """Where the pictures of a page are, its links to its own parts, and whether what begins ends."""
 
     def __init__(self):
         super().__init__()
         self.sources, self.open = [], []
+        self.links, self.places = set(), set()
 
     def handle_starttag(self, tag, attributes):
+        self.links.update(value for name, value in attributes if name == "href")
+        self.places.update(f"#{value}" for name, value in attributes if name == "id")
         if tag == "img":
             self.sources.append(dict(attributes)["src"])
-        elif tag != "meta":
+        elif tag not in ("meta", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -78,6 +85,13 @@ def test_the_page_is_one_file_with_its_pictures(plain):
     assert page.open == []
     assert len(page.sources) == 2
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert page.links <= page.places
+
+
+def test_the_page_fits_a_phone(plain):
+    page = (plain / "report.html").read_text()
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    assert page.count("<table>") == page.count("<table>\n<tr><th>") == page.count("</table></div>")
 
 
 def test_pictures_of_the_markdown_lie_beside_it(plain, plain_text):
@@ -137,6 +151,14 @@ def test_other_runs_are_shown_and_compared_with_nothing(written, tmp_path):
     text = written("--runs", tmp_path / "mine")
     assert "These belong to no row of a table" in text
     assert "(curves-other-runs.png)" in text
+
+
+def test_detectors_and_segmentors_are_runs_too(written, tmp_path):
+    write_log(tmp_path / "output/sdt_v3.coco/10-m/seed0", "epoch,train_loss,test_bbox_mAP,test_segm_mAP", "1,2,30,20")
+    write_log(tmp_path / "output/mine", "epoch,train_loss,test_mIoU", "1,2,41", "2,1,39")
+    text = written("--runs", tmp_path / "output")
+    assert "| 10 M, seed 0 | 0 | 1 of 12 | 30.00 | 30.00 (epoch 1) | AP of boxes (%) |" in text
+    assert "| 2 | 39.00 | 41.00 (epoch 1) | mean IoU (%) |" in text
 
 
 def test_an_early_step_of_a_row_is_not_its_result(tmp_path):
@@ -201,7 +223,7 @@ def test_text_is_escaped_in_html_and_pipes_in_markdown(tmp_path):
     document = [Heading("T", 1), Text("1 < 2 `x`"), Grid(["a"], [["b|c"]]), Picture(tmp_path / "a.png", '"q"')]
     page = web_page(document)
     assert "<p>1 &lt; 2 <code>x</code></p>" in page
-    assert '<img alt="&quot;q&quot;" src="data:image/png;base64,cGljdHVyZQ==">' in page
+    assert '<img alt="&quot;q&quot;" src="data:image/png;base64,cGljdHVyZQ=="><figcaption>&quot;q&quot;<' in page
     assert markdown(document) == '# T\n\n1 < 2 `x`\n\n| a |\n| --- |\n| b/c |\n\n!["q"](a.png)\n'
 
 

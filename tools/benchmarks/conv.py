@@ -7,7 +7,7 @@
 | dense, channels_last | the same, all in NHWC                         | the same                     |
 | dense, compiled      | `torch.compile` of `F.conv2d`                 |                              |
 
-"ours" skips zeros at every density here; in networks it gives way to "dense" above the limits of `kernels.spike_conv`.
+"ours" skips zeros at every density here; in networks it gives way to "dense" above the limits of `kernels.spikes`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.errors import UserError
-from common.kernels import spike_conv, use_convolution
+from common.kernels import spike_conv, spikes, use_convolution
 from tools.benchmarks import measure
 from tools.benchmarks.measure import Row, Setting, Variant
 
@@ -75,13 +75,13 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
     Raises:
         UserError: nothing was compiled at install, or the results differ; nothing is timed then.
     """
-    if reason := spike_conv.refusal():
+    if reason := spikes.refusal():
         raise UserError(f"zeros are not skipped here: {reason}")
     x, weight, gradient = data(case, density)
     padding, dense_gradient = case.kernel // 2, gradient_of(case)
     nhwc = [tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, weight, gradient)]
     with use_convolution("spike"):
-        spikes = spike_conv.compress(x, weight, case.stride, padding)
+        seen = spikes.compress(x, weight, case.stride, padding)
     works = {
         "ours": lambda: spike_conv.conv2d(x, weight, None, case.stride, padding),
         "dense": lambda: F.conv2d(x, weight, None, case.stride, padding),
@@ -91,7 +91,7 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
         compiled = torch.compile(lambda: F.conv2d(x, weight, None, case.stride, padding))
         works["dense, compiled"] = compiled
     gradients = {
-        "ours": lambda: spike_conv.weight_gradient(spikes, gradient),
+        "ours": lambda: spikes.weight_gradient(seen, gradient),
         "dense": lambda: dense_gradient(x, weight, gradient),
         "dense, channels_last": lambda: dense_gradient(*nhwc),
     }

@@ -6,11 +6,11 @@ from datetime import date
 from itertools import groupby
 from pathlib import Path
 
-from common.analysis.figures import new_figure, save_figure
+from common.analysis.figures import COLUMN, new_figure, save_figure
 from common.files import atomic_path, make_folder
 from spikingformer.published import curves
 from tools.doctor import examine
-from tools.plot_curves import draw, published
+from tools.plot_curves import draw, measure, number_of_classes, published
 from tools.reproduction import counts
 from tools.reproduction.blocks import energy_grid
 from tools.reproduction.document import Element, Grid, Heading, Picture, Text, markdown, web_page
@@ -100,8 +100,9 @@ def _runs(row: Row | None, members: list[Run]) -> Iterator[Element]:
         epochs = f"{run.epochs} of {row.epochs}" if row else str(run.epochs)
         best, epoch = run.best
         seed = NOT_KNOWN if run.seed is None else str(run.seed)
-        lines.append([run.label, seed, epochs, f"{run.last:.2f}", f"{best:.2f} (epoch {epoch})"])
-    header = ("run", "seed", "epochs", "last epoch (%)", "best epoch (%), selected on the test set")
+        result = (f"{run.last:.2f}", f"{best:.2f} (epoch {epoch})", measure(run.curves))
+        lines.append([run.label, seed, epochs, *result])
+    header = ("run", "seed", "epochs", "last epoch (%)", "best epoch (%), selected on the test set", "measure")
     yield Grid(header, lines)
     if row is None:
         yield Text("These belong to no row of a table and are compared with nothing.")
@@ -139,20 +140,22 @@ def _row(table: Table, row: Row, runs: list[Run]) -> list[str]:
 def training_curves(runs: list[Run], folder: Path) -> Iterator[Element]:
     """The authors' curves, with the given runs of the same row over them; then the other runs."""
     yield Heading("Training curves")
-    yield Text("Dashed: about 25 epochs of each run whose log the authors of Spikingformer published. Lines: yours.")
+    yield Text(
+        "Dashed: about 25 epochs of each run whose log the authors of Spikingformer published. Lines: yours, with a "
+        "star at the best epoch. Dotted: chance."
+    )
     published_runs = curves()
     for table in tables().values():
         authors = {row.curve: published(published_runs[row.curve]) for row in table.rows if row.curve}
         own = {run.label: run.curves for run in runs if run.table is table}
         if authors or own:
-            yield _curves(own, authors, folder / f"curves-{table.name}.png", table.title)
-    if others := {run.label: run.curves for run in runs if run.table is None}:
-        yield _curves(others, {}, folder / "curves-other-runs.png", "other runs")
-
-
-def _curves(own: dict, authors: dict, path: Path, caption: str) -> Picture:
-    draw(own, authors, path)
-    return Picture(path, caption)
+            path = folder / f"curves-{table.name}.png"
+            draw(own, authors, path, [counts.network(table.rows[0]).num_classes])
+            yield Picture(path, table.title)
+    if others := [run for run in runs if run.table is None]:
+        path = folder / "curves-other-runs.png"
+        draw({run.label: run.curves for run in others}, {}, path, {number_of_classes(run.folder) for run in others})
+        yield Picture(path, "other runs")
 
 
 def parameter_section() -> Iterator[Element]:
@@ -203,12 +206,14 @@ def operation_section(folder: Path) -> Iterator[Element]:
 
 
 def _bars(totals: dict[str, float], path: Path) -> None:
-    figure = new_figure(9, 0.2 * len(totals) + 1)
+    figure = new_figure(1.4 * COLUMN, 0.15 * len(totals) + 0.5, layout="constrained")
     axes = figure.subplots()
     axes.barh(list(totals), list(totals.values()))
     axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=6)
-    axes.set(xscale="log", xlabel="operations for one sample (G)")
+    axes.tick_params(labelsize=6)
+    axes.set_xscale("log")
+    axes.set_xlabel("operations for one sample (G)", fontsize=7)
+    axes.grid(axis="x", alpha=0.3)
     axes.margins(y=0.01)
     save_figure(figure, path)
 

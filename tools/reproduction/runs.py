@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from common.errors import UserError
-from tools.plot_curves import ACCURACY, Curves, read_history
+from tools.plot_curves import Curves, best_epoch, measure, read_history
 from tools.reproduction.tables import Row, Table, tables
 
 
@@ -34,19 +34,18 @@ class Run:
 
     @property
     def last(self) -> float:
-        """Test accuracy of the last epoch, in percent."""
-        return self.curves[ACCURACY][-1]
+        """Test result of the last epoch, in percent."""
+        return self.curves[measure(self.curves)][-1]
 
     @property
     def best(self) -> tuple[float, int]:
-        """Highest test accuracy, in percent, and its epoch counted from 1: it is selected on the test set."""
-        accuracies = self.curves[ACCURACY]
-        accuracy = max(accuracies)
-        return accuracy, int(self.curves["epoch"][accuracies.index(accuracy)]) + 1
+        """Highest test result, in percent, and its epoch counted from 1: it is selected on the test set."""
+        epoch, highest, _ = best_epoch(self.curves)
+        return highest, int(epoch) + 1
 
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
-    """Every run with test accuracies in or below the folders.
+    """Every run with results of a test set in or below the folders.
 
     Raises:
         UserError: a folder without any, or a table that cannot be read.
@@ -57,7 +56,7 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
         if not files:
             raise UserError(f"{folder}: no log.csv or summary.csv in it or below it; name the output folder of a run")
         runs += [_run(path) for path in files.values()]
-    return [run for run in runs if ACCURACY in run.curves]
+    return [run for run in runs if measure(run.curves)]
 
 
 def _run(path: Path) -> Run:

@@ -165,6 +165,17 @@ extern "C" void spike_bits(const float* x, uint8_t* bits, int64_t* found, const 
   found[1] = others;
 }
 
+// x [N, C, H, W] of zeros and ones again from its bits.
+extern "C" void spike_floats(const uint8_t* bits, float* x, const Shape* shape) {
+  const Shape s = *shape;
+#pragma omp parallel for num_threads(s.threads)
+  for (int64_t row = 0; row < s.N * s.C * s.H; ++row)
+    for (int p = 0; p < s.W; p += 8) {
+      const int byte = bits[row * s.row_bytes() + p / 8];
+      for (int i = 0; i < std::min<int>(8, s.W - p); ++i) x[row * s.W + p + i] = byte >> i & 1;
+    }
+}
+
 // Bits [pixel of a padded row][channel / 8] of one image from [C, H, row bytes]: 8 x 8 bits are transposed at a time.
 static void bits_by_pixel(const uint8_t* bits, const Shape& s, uint8_t* by_pixel) {
   const int bytes = s.H * s.row_bytes(), groups = (s.C + 7) / 8;

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.kernels import spike_conv, use_convolution
+from common.kernels.spikes import LIMITS, compress, refusal
 from common.layers import SpikeConv1d, SpikeConv2d, SpikeLinear, TimeConv2d, fold_for_inference
 
-pytestmark = pytest.mark.skipif(bool(spike_conv.refusal()), reason=f"zeros are not skipped: {spike_conv.refusal()}")
+pytestmark = pytest.mark.skipif(bool(refusal()), reason=f"zeros are not skipped: {refusal()}")
 
 
 def spikes(*shape, density=0.1, largest=1, seed=0):
@@ -114,13 +115,13 @@ def test_empty_and_scattered_inputs_are_convolved(x):
 
 
 def skips(x, weight, stride=1, padding=1):
-    return spike_conv.compress(x, weight, stride, padding) is not None
+    return compress(x, weight, stride, padding) is not None
 
 
 WEIGHT = torch.randn(64, 64, 3, 3)
 
 
-@pytest.mark.parametrize("largest, limit", [*zip([1, 4], spike_conv.LIMITS["3x3"], strict=True)])
+@pytest.mark.parametrize("largest, limit", [*zip([1, 4], LIMITS["3x3"], strict=True)])
 def test_zeros_are_skipped_up_to_the_limit_of_density(largest, limit):
     assert skips(spikes(4, 64, 16, 16, density=limit - 0.02, largest=largest), WEIGHT)
     assert not skips(spikes(4, 64, 16, 16, density=limit + 0.02, largest=largest), WEIGHT)

@@ -10,6 +10,7 @@ from common.errors import UserError
 from common.tiny.events import write_tiny
 from common.tiny.recordings import record_digit
 from tests.common.conftest import LOADERS, NAMES, tree
+from tests.marks import mostly_slow
 
 
 def recording(digit=0, seed=0):
@@ -71,7 +72,7 @@ def test_a_brighter_picture_in_front_of_a_pixel_gives_on_events_first():
     assert below["p"].mean() > 0.8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", mostly_slow(NAMES, "cifar10dvs"))
 def test_a_linear_classifier_reads_the_digits_of_unseen_recordings(tmp_path, name):
     source = write_tiny(name, tmp_path / "source", classes=3, per_class=20)
     root = prepare(LOADERS[name], source, tmp_path / "root", 4, downsample=8, workers=1).root

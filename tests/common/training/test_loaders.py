@@ -81,6 +81,40 @@ def test_workers_draw_other_numbers_in_another_epoch_rank_or_seed(other):
     assert not numbers(epoch=3) & numbers(**other)
 
 
+def made(size, process, workers=0, batches=0):
+    """The samples of epoch 2, and which of them were made by this process."""
+    data = Draws()
+    data.seen, fetch = [], Draws.__getitem__
+    data.__class__ = type("Noted", (Draws,), {"__getitem__": lambda self, i: self.seen.append(i) or fetch(self, i)})
+    loader = make_loader(data, size, train=True, process=process, workers=workers)
+    start_epoch(loader, 2, batches)
+    return [torch.stack([field.double() for field in batch], 1).tolist() for batch in loader], data.seen
+
+
+def test_samples_are_the_same_with_any_number_of_workers_and_processes():
+    (alone,), pair = processes(1), processes(2)
+    samples, _ = made(4, alone)
+    assert made(4, alone, workers=2)[0] == samples
+    shares = [made(2, process)[0] for process in pair]
+    assert [sorted(chain(*parts)) for parts in zip(*shares, strict=True)] == [sorted(batch) for batch in samples]
+
+
+def test_an_epoch_that_goes_on_makes_only_what_is_left():
+    (alone,) = processes(1)
+    whole, _ = made(3, alone)
+    rest, seen = made(3, alone, batches=2)
+    assert rest == whole[2:]
+    assert seen == [row[0] for batch in rest for row in batch]
+
+
+def test_making_samples_leaves_the_random_numbers_of_the_main_process_alone():
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(()).item()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    made(4, processes(1)[0])
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected
+
+
 def test_processes_share_a_batch():
     sizes = [
         make_shared_loader(Draws(), 4, train=True, process=process, seed=0, workers=0).batch_size

@@ -1,0 +1,175 @@
+"""What of an input is not zero, found once and kept as bits, and the kernels that work on it, of cpp/spikes.cpp."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.compiled import extension_path, load_extension
+from common.kernels.dispatch import convolution_wanted
+from common.kernels.memory import output_pool
+
+LIBRARY = extension_path(__file__, "_spikes")
+LIMITS = {
+    "3x3": (0.50, 0.40),
+    "pointwise": (0.35, 0.25),
+    "other": (0.30, 0.20),
+    "linear": (0.15, 0.10),
+}
+"""Densities up to which zeros are skipped: of spikes, and of inputs with other values; see docs/spike_driven.md."""
+BFLOAT16_SHARE = 0.5
+"""Of those limits for bfloat16, whose dense convolutions are twice as fast where the processor has them."""
+DTYPES = (torch.float32, torch.bfloat16)
+FEWEST_PRODUCTS = 1 << 22
+"""Of the dense convolution: below, looking for zeros is not worth the calls."""
+FEWEST_CHANNELS = 8
+_SAMPLE = 4096
+
+
+@cache
+def library(path: Path) -> ctypes.CDLL | str:
+    """The loaded extension, or why there is none and what to do."""
+    loaded = load_extension(path)
+    if isinstance(loaded, str):
+        return loaded
+    if not loaded.spike_runs_here():
+        return "the C++ extension was compiled for another processor; run `pip install -e .` again on this machine"
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    loaded.spike_sample.argtypes = [pointer, number]
+    for name, pointers in {
+        "bits_size": 1,
+        "packed_size": 1,
+        "bits": 4,
+        "floats": 3,
+        "pack": 3,
+        "forward": 6,
+        "weight_gradient": 5,
+    }.items():
+        getattr(loaded, f"spike_{name}").argtypes = [pointer] * pointers
+    loaded.spike_bits_size.restype = loaded.spike_packed_size.restype = number
+    return loaded
+
+
+def refusal() -> str:
+    """Why zeros are never skipped here, empty if they can be."""
+    if convolution_wanted() == "dense":
+        return "switched off (SNN_CONV=dense)"
+    loaded = library(LIBRARY)
+    return loaded if isinstance(loaded, str) else ""
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """An input `[N, C, H, W]` of which the places that are not 0 are known."""
+
+    shape: ctypes.Array
+    """Of the convolution, as the library takes it."""
+    bits: Tensor
+    values: Tensor | None
+    """The input, if it has other values than 0 and 1."""
+    kind: str
+
+    def dense(self) -> Tensor:
+        """The input again."""
+        if self.values is not None:
+            return self.values
+        x = torch.empty(*self.shape[:4])
+        library(LIBRARY).spike_floats(self.bits.data_ptr(), x.data_ptr(), ctypes.addressof(self.shape))
+        return x
+
+
+def compress(x: Tensor, weight: Tensor, stride: int, padding: int, kind: str | None = None) -> Spikes | None:
+    """The places of `x` `[N, C, H, W]` that are not 0, or None where a dense convolution is faster or the only one."""
+    (N, C, H, W), (outputs, _, KH, KW) = x.shape, weight.shape
+    rows, columns = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    if rows < 1 or columns < 1 or not N or KH * KW > 64 or max(stride, 1) > 8:
+        return None
+    if convolution_wanted() != "spike" and (
+        C < FEWEST_CHANNELS or N * outputs * rows * columns * C * KH * KW < FEWEST_PRODUCTS
+    ):
+        return None
+    if kind is None:
+        kind = "3x3" if (KH, KW, stride, padding) == (3, 3, 1, 1) else "pointwise" if KH * KW * stride == 1 else "other"
+    limit, valued_limit = limits(kind, x.dtype)
+    if not promises(x, limit):
+        return None
+    spikes, found = look(x.float(), (N, C, H, W, outputs, KH, KW, stride, padding), kind)
+    if found > (limit if spikes.values is None else valued_limit) * x.numel():
+        return None
+    return spikes
+
+
+def look(x: Tensor, shape: tuple[int, ...], kind: str) -> tuple[Spikes, int]:
+    """The places of the contiguous float32 `x` that are not 0, for a convolution of this shape; how many they are."""
+    loaded, shape = library(LIBRARY), (ctypes.c_int64 * 10)(*shape, torch.get_num_threads())
+    pointer = ctypes.addressof(shape)
+    bits, found = torch.empty(loaded.spike_bits_size(pointer), dtype=torch.uint8), (ctypes.c_int64 * 2)()
+    loaded.spike_bits(x.data_ptr(), bits.data_ptr(), found, pointer)
+    return Spikes(shape, bits, x if found[1] else None, kind), found[0]
+
+
+def binary(x: Tensor) -> Spikes | None:
+    """All of the contiguous float32 CPU tensor `x` as bits; None if it is another, is small or has other numbers."""
+    if type(x) is not Tensor or x.dtype != torch.float32 or x.is_cuda or not x.is_contiguous() or x.numel() < _SAMPLE:
+        return None
+    sample = x.view(-1)[:: x.numel() // _SAMPLE]
+    if not ((sample == 0) | (sample == 1)).all():
+        return None
+    width = x.shape[-1]
+    spikes, _ = look(x, (1, x.numel() // width, 1, width, *[1] * 5), "linear")
+    return spikes if spikes.values is None else None
+
+
+def limits(kind: str, dtype: torch.dtype) -> tuple[float, float]:
+    """`LIMITS` of a kind of convolution in this dtype; none where zeros are to be skipped wherever possible."""
+    if convolution_wanted() == "spike":
+        return 1.0, 1.0
+    share = BFLOAT16_SHARE if dtype == torch.bfloat16 else 1.0
+    return LIMITS[kind][0] * share, LIMITS[kind][1] * share
+
+
+def promises(x: Tensor, limit: float) -> bool:
+    """Whether so few of some numbers of the contiguous `x` are not 0 that it is worth looking at all of them."""
+    if x.dtype == torch.bfloat16:
+        x = x.view(-1)[:: max(1, x.numel() // _SAMPLE)].float()
+    sampled = library(LIBRARY).spike_sample(x.data_ptr(), x.numel())
+    return sampled <= 1.25 * limit * min(_SAMPLE, x.numel())
+
+
+def pack(weight: Tensor, stride: int, padding: int) -> Tensor | None:
+    """The weight as the kernels read it; None if a number in it is not finite, as 0 times that is no 0."""
+    outputs, C, KH, KW = weight.shape
+    shape = (ctypes.c_int64 * 10)(1, C, KH, KW, outputs, KH, KW, stride, padding, torch.get_num_threads())
+    loaded, pointer, weight = library(LIBRARY), ctypes.addressof(shape), weight.detach().float().contiguous()
+    packed = torch.empty(loaded.spike_packed_size(pointer))
+    return None if loaded.spike_pack(weight.data_ptr(), packed.data_ptr(), pointer) else packed
+
+
+def forward(spikes: Spikes, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution in float32, `[N, O, H', W']`."""
+    N, _, H, W, outputs, KH, KW, stride, padding, _ = spikes.shape
+    bias = None if bias is None else bias.float()
+    y = output_pool().empty(N, outputs, (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1)
+    library(LIBRARY).spike_forward(
+        spikes.bits.data_ptr(), _pointer(spikes.values), packed.data_ptr(), _pointer(bias), y.data_ptr(),
+        ctypes.addressof(spikes.shape),
+    )  # fmt: skip
+    return y
+
+
+def weight_gradient(spikes: Spikes, gradient: Tensor) -> Tensor | None:
+    """The gradient at the weight `[O, C, KH, KW]`; None if a number in `gradient` is not finite."""
+    _, C, _, _, outputs, KH, KW, *_ = spikes.shape
+    result = torch.empty(outputs, C, KH, KW)
+    failed = library(LIBRARY).spike_weight_gradient(
+        spikes.bits.data_ptr(), _pointer(spikes.values), gradient.data_ptr(), result.data_ptr(),
+        ctypes.addressof(spikes.shape),
+    )  # fmt: skip
+    return None if failed else result
+
+
+def _pointer(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
