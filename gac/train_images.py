@@ -25,6 +25,7 @@ from common.training import (
     evaluate_classification,
     evaluation_folder,
     fit,
+    fused,
     make_shared_loader,
     start_from,
 )
@@ -109,7 +110,7 @@ def train(
     evaluate: Callable[[nn.Module], dict[str, float]],
 ) -> list[dict]:
     """Train as the original does and return one row of metrics per epoch."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=5e-5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=5e-5, **fused(model))
     return fit(
         model,
         train_loader,

@@ -23,6 +23,7 @@ from common.training import (
     describe,
     evaluation_folder,
     fit,
+    fused,
     make_loader,
     start_from,
 )
@@ -112,7 +113,7 @@ def train(
 ) -> list[dict]:
     """Train as the settings say and return one row of metrics per epoch."""
     optimizer = torch.optim.Adam(
-        model.parameters(), config.lr, tuple(config.betas), config.eps, weight_decay=config.weight_decay
+        model.parameters(), config.lr, tuple(config.betas), config.eps, weight_decay=config.weight_decay, **fused(model)
     )
     return fit(
         model,

@@ -147,7 +147,7 @@ def train(
     """Train as the flags say, write the authors' files, and say where everything lies."""
     board, folder = folders(args, process)
     optimizer, amp = build_optimizer(args, model), mixed_precision(args, process)
-    schedule, scaler = build_schedule(args, optimizer), grad_scaler(amp, process)
+    schedule, scaler = build_schedule(args, optimizer), grad_scaler(amp, process, Scale.of(args))
     average = SteppedAverage(args, model, process, len(train_loader)) if args.model_ema else None
     if process.is_main and not args.resume:
         write_args(args, board / "args.txt")

@@ -17,7 +17,7 @@ from common.training import (
     fit,
     load_state,
     load_weights,
-    mixed_precision,
+    precision,
     read_weights,
     smooth_cross_entropy,
 )
@@ -89,7 +89,7 @@ def ask(teacher: nn.Module, args: argparse.Namespace, process: Process) -> Calla
 
     @torch.no_grad()
     def logits(images: Tensor) -> Tensor:
-        with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+        with precision(args, process):
             return teacher(images).float()
 
     return logits

@@ -15,6 +15,7 @@ from common.training import (
     announce,
     begin,
     fit,
+    fused,
     grad_scaler,
     make_loader,
     mixed_precision,
@@ -119,8 +120,9 @@ def train(
         betas=(0.9, 0.95),
         eps=1e-4,
         weight_decay=args.weight_decay,
+        **fused(model),
     )
-    scaler = grad_scaler(amp, process)
+    scaler = grad_scaler(amp, process, Scale.of(args))
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
     return fit(
         model,

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from common.files import atomic_path
 from common.training.checkpoint import save_file
+from common.training.record import OF_THE_CLOCK
 
 Row = dict[str, float]
 
@@ -79,6 +80,6 @@ def is_best(history: list[Row], *keys: str) -> bool:
 def log_row(row: Row) -> Row:
     """A row of `common.training.fit` under the release's names, the epoch counted from 0."""
     renamed = {"lr": "train_lr"} | {key: f"ema_test_{key[9:]}" for key in row if key.startswith("test_ema_")}
-    return {renamed.get(key, key): value for key, value in row.items() if key != "seconds"} | {
+    return {renamed.get(key, key): value for key, value in row.items() if key not in OF_THE_CLOCK} | {
         "epoch": row["epoch"] - 1
     }

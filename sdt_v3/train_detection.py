@@ -17,8 +17,10 @@ from common.training import (
     begin,
     describe,
     fit,
+    fused,
     make_loader,
     mixed_precision,
+    precision,
 )
 from sdt_v3.data.coco import CocoInstances
 from sdt_v3.data.dense_transforms import DetectionTest, DetectionTraining, collate_test, collate_training
@@ -74,7 +76,7 @@ def train(
 ) -> list[dict]:
     """Train with AdamW, warm-up and step decay; return one row of numbers per epoch."""
     groups = parameter_groups(model, args.lr, args.weight_decay, norm_decay=args.norm_decay)
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps)
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps, **fused(model))
     schedule = {"warmup": args.warmup_iters, "first": args.warmup_factor}
     return fit(
         model,
@@ -107,7 +109,7 @@ def evaluate(
     model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, show: "Shown | None" = None
 ) -> dict[str, float]:
     """Precision of boxes and masks, in the precision of training."""
-    with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+    with precision(args, process):
         return evaluate_detection(model, loader, process, show)
 
 

@@ -21,12 +21,14 @@ from common.training import (
     evaluate_classification,
     evaluation_folder,
     fit,
+    fused,
     grad_scaler,
     make_loader,
     mix_frames,
     mixed_precision,
     mixes,
     mixup_of,
+    precision,
 )
 from sdt_v3.data.events import datasets
 from sdt_v3.distill import label_loss
@@ -56,7 +58,7 @@ def evaluate_frames(
     model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
 ) -> dict[str, float]:
     """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
-    with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+    with precision(args, process):
         return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
@@ -95,9 +97,9 @@ def train(
 ) -> list[dict]:
     """Train with AdamW, the per-step schedule and an average; return one row of metrics per epoch."""
     lr, amp = peak_rate(args, process), mixed_precision(args, process)
-    optimizer = torch.optim.AdamW(parameter_groups(model, args.weight_decay), lr)
+    optimizer = torch.optim.AdamW(parameter_groups(model, args.weight_decay), lr, **fused(model))
     ema = average_of(model, args.MODEL_EMA_DECAY)
-    scaler = grad_scaler(amp, process)
+    scaler = grad_scaler(amp, process, Scale.of(args))
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
     return fit(
         model,

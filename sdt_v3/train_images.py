@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -27,6 +26,7 @@ from common.training import (
     mixed_precision,
     mixes,
     mixup_of,
+    precision,
 )
 from sdt_v3.data.images import train_and_val
 from sdt_v3.distill import ask, build_teacher, distilling, label_loss
@@ -86,7 +86,7 @@ def evaluate_images(
     model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
 ) -> dict[str, float]:
     """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
-    with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+    with precision(args, process):
         return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
@@ -107,7 +107,7 @@ def train(
     optimizer = Lamb(parameter_groups(model, args.weight_decay, layer_decay), lr=lr, trust_clip=True)
     schedule = {"lr": lr, "min_lr": args.min_lr, "warmup_epochs": args.warmup_epochs, "epochs": args.epochs}
     ema = average_of(model, args.MODEL_EMA_DECAY) if recipe.is_large and args.MODEL_EMA else None
-    scaler = grad_scaler(amp, process)
+    scaler = grad_scaler(amp, process, Scale.of(args))
     loss_fn = label_loss(args, mixes(args))
     if teacher is not None:
         loss_fn = distilling(loss_fn, args.distillation_type, args.distillation_alpha, args.distillation_tau)

@@ -17,8 +17,10 @@ from common.training import (
     begin,
     describe,
     fit,
+    fused,
     make_loader,
     mixed_precision,
+    precision,
 )
 from sdt_v3.data.ade20k import SceneParsing
 from sdt_v3.data.dense_transforms import SegmentationTest, SegmentationTraining, collate_test
@@ -72,7 +74,7 @@ def train(
     groups = parameter_groups(
         model, args.lr, args.weight_decay, head_factor=args.head_lr_mult, norm_decay=args.norm_decay
     )
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps)
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, eps=args.eps, **fused(model))
     schedule = {"warmup": args.warmup_iters, "first": args.warmup_factor}
     return fit(
         model,
@@ -100,7 +102,7 @@ def evaluate(
     model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, show: "Shown | None" = None
 ) -> dict[str, float]:
     """Intersection over union and accuracies, in the precision of training."""
-    with torch.autocast(process.device.type, enabled=mixed_precision(args, process)):
+    with precision(args, process):
         return evaluate_segmentation(model, loader, process, show)
 
 

@@ -25,6 +25,7 @@ from common.training import (
     evaluate_classification,
     evaluation_folder,
     fit,
+    fused,
     make_loader,
     mean_over_time,
     mixed_precision,
@@ -108,7 +109,7 @@ def train(
     evaluate: Callable[[nn.Module], dict[str, float]],
 ) -> list[dict]:
     """Train as the recipe says and return one row of metrics per epoch."""
-    optimizer = recipe.optimizer(model.parameters(), lr=args.lr)
+    optimizer = recipe.optimizer(model.parameters(), lr=args.lr, **fused(model))
     board = Board(args.log_dir, purge=False)
     return fit(
         model,

@@ -17,7 +17,9 @@ import spikingformer.models  # noqa: F401  registers the networks with timm
 from common.errors import UserError
 from common.training import (
     Process,
+    Scale,
     evaluate_classification,
+    fused,
     load_state,
     mixes,
     mixup_of,
@@ -72,8 +74,9 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> Optimizer:
     """
     from timm.optim import create_optimizer_v2, optimizer_kwargs
 
+    one_kernel = fused(model) if args.opt in ("sgd", "momentum", "adam", "adamw") else {}
     try:
-        return create_optimizer_v2(model, **optimizer_kwargs(args))
+        return create_optimizer_v2(model, **optimizer_kwargs(args), **one_kernel)
     except ValueError as error:
         raise UserError(f"--opt {args.opt}: {error}") from error
 
@@ -132,10 +135,11 @@ def training_loss(args: argparse.Namespace, mixed: bool) -> Callable[[Tensor, Te
     return partial(F.cross_entropy, label_smoothing=0.0 if mixed else args.smoothing)
 
 
-def evaluate(model: nn.Module, loader: DataLoader, process: Process, amp: bool, **more: object) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, amp: bool, **more: object
+) -> dict[str, float]:
     """Cross entropy and accuracies in percent, in half precision with `amp`; `more` for `evaluate_classification`."""
-    kind = process.device.type
-    with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=amp):
+    with torch.autocast(process.device.type, Scale.of(args).half(process), enabled=amp):
         return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 

@@ -53,7 +53,7 @@ def main(recipe: EventRecipe) -> None:
     )
     test_loader = loader(test_set, train=False)
     if args.eval:
-        own_test = partial(evaluate, loader=test_loader, process=process, amp=False)
+        own_test = partial(evaluate, loader=test_loader, args=args, process=process, amp=False)
         folder = evaluation_folder(args.output_dir, args.weights)
         result = evaluate_fully(model, own_test, test_set, process, folder)
         if process.is_main:
@@ -92,7 +92,7 @@ def train(
         optimizer=optimizer,
         loss_fn=training_loss(args, mix is not None),
         epochs=epochs,
-        evaluate=partial(evaluate, loader=test_loader, process=process, amp=False),
+        evaluate=partial(evaluate, loader=test_loader, args=args, process=process, amp=False),
         process=process,
         output_dir=folder,
         scheduler=schedule,

@@ -73,7 +73,9 @@ def loader_of(args: argparse.Namespace, process: Process, images: Dataset, *, tr
 
 def test(args: argparse.Namespace, process: Process, model: nn.Module, test_set: Dataset) -> None:
     """Print loss and accuracies of the weights."""
-    own_test = partial(evaluate, loader=loader_of(args, process, test_set, train=False), process=process, amp=args.amp)
+    own_test = partial(
+        evaluate, loader=loader_of(args, process, test_set, train=False), args=args, process=process, amp=args.amp
+    )
     result = evaluate_fully(model, own_test, test_set, process, evaluation_folder(args.output, args.weights))
     if process.is_main:
         metrics = {name: round(result[key], 4) for name, key in METRICS.items() if key in result}
@@ -84,7 +86,7 @@ def train(args: argparse.Namespace, process: Process, model: nn.Module, train_se
     """Train as the settings say, write the authors' files, and say where everything lies."""
     optimizer, exact, epochs_done = build_optimizer(args, model), is_exact(args.resume), 0
     average = average_of(model, args.model_ema_decay) if args.model_ema else None
-    scaler = grad_scaler(args.amp, process)
+    scaler = grad_scaler(args.amp, process, Scale.of(args))
     if args.resume and not exact:
         training = {} if args.no_resume_opt else {"optimizer": optimizer, "scaler": scaler}
         epochs_done = continue_from(args.resume, model, average=average, **training)
@@ -101,7 +103,7 @@ def train(args: argparse.Namespace, process: Process, model: nn.Module, train_se
         optimizer=optimizer,
         loss_fn=training_loss(args, mix is not None),
         epochs=epochs,
-        evaluate=partial(evaluate, loader=test_loader, process=process, amp=args.amp),
+        evaluate=partial(evaluate, loader=test_loader, args=args, process=process, amp=args.amp),
         process=process,
         output_dir=folder,
         scheduler=schedule,

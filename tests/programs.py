@@ -67,11 +67,12 @@ def run_source(source: str, *arguments: object, **settings: str | Path) -> subpr
 
 
 def run_pair(
-    path: Path | str, *arguments: object, flag: bool = False, **settings: str | Path
+    path: Path | str, *arguments: object, flag: bool = False, processes: int = 2, **settings: str | Path
 ) -> list[subprocess.CompletedProcess]:
-    """Run the script as the two processes that torchrun would start, or with `flag` torch.distributed.launch."""
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    """Run the script as the processes that torchrun would start, or with `flag` torch.distributed.launch."""
+    count = str(processes)
+    shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
     pair = [
         Program(path, *[f"--local-rank={rank['RANK']}"] * flag, *arguments, **shared | rank | settings)
         for rank in ranks

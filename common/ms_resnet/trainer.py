@@ -37,6 +37,7 @@ from common.training import (
     evaluate_classification,
     evaluation_folder,
     fit,
+    fused,
     main_first,
     make_shared_loader,
     mixed_precision,
@@ -267,7 +268,9 @@ def train(
     num_classes, run_name = classes_of(args, test_set), Path(args.net, str(args.batch_size), str(args.lr), preset.tag)
     folder = run_folder(args.output_dir / preset.checkpoint_path / run_name, preset.time_now, args.resume, process)
     log_dir = args.output_dir / preset.log_dir / run_name / folder.name
-    optimizer = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=preset.weight_decay)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=args.lr, momentum=0.9, weight_decay=preset.weight_decay, **fused(model)
+    )
     evaluate = partial(
         evaluate_classification,
         loader=loader_of(test_set, args, process, train=False),

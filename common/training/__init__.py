@@ -20,9 +20,10 @@ from common.training.program import (
     evaluation_folder,
     grad_scaler,
     mixed_precision,
+    precision,
     run_folder,
     start_from,
     weights_to_test,
 )
-from common.training.scale import Scale
+from common.training.scale import Scale, fused
 from common.training.schedules import cosine

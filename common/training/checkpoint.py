@@ -22,6 +22,8 @@ from common.weights import check_is_file, locate, write_card
 FORMAT = "spiking-papers checkpoint"
 VERSION = 1
 
+FREE = ("args", "processes")
+"""What a resumed run may have otherwise than its checkpoint says."""
 WRAPPERS = (
     "model", "state_dict", "model_state_dict", "net", "network", "module", "model_ema", "state_dict_ema", "ema",
 )  # fmt: skip
@@ -55,7 +57,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path, metadata: Mapping[str, object] | None = None) -> dict[str, object]:
-    """Read what `save_checkpoint` wrote, on the CPU; compare its metadata, all but "args", with `metadata` if given.
+    """Read what `save_checkpoint` wrote, on the CPU; compare its metadata but for `FREE` with `metadata` if given.
 
     Raises:
         UserError: the file is missing, damaged, no checkpoint of this project, of a newer format, or of another run.
@@ -244,7 +246,7 @@ def _plain(metadata: Mapping[str, object] | None) -> dict[str, object]:
 
 
 def _differences(there: Mapping[str, object], here: Mapping[str, object]) -> list[str]:
-    keys = [key for key in {**here, **there} if key != "args"]
+    keys = [key for key in {**here, **there} if key not in FREE]
     return [
         f"{key} is {there.get(key)!r} there, {here.get(key)!r} here" for key in keys if there.get(key) != here.get(key)
     ]

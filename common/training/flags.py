@@ -49,6 +49,14 @@ COMMON = (
         ("--grad-checkpointing",),
         {"action": "store_true", "help": "keep the inputs of blocks alone and compute them again: less memory"},
     ),
+    (("--amp-dtype",), {"choices": ("bf16", "fp16"), "help": "of mixed precision; by default fp16 on CUDA, else bf16"}),
+    (("--compile",), {"action": "store_true", "help": "training through torch.compile"}),
+    (("--channels-last",), {"action": "store_true", "help": "convolutions in NHWC, faster on many processors"}),
+    (
+        ("--static-graph",),
+        {"action": "store_true", "help": "several processes look for parameters without gradients once, not each step"},
+    ),
+    (("--fsdp",), {"action": "store_true", "help": "each process holds a part of weights, gradients and optimizer"}),
     (("--local-rank",), {"type": int, "default": -1, "help": "given by the launcher"}),
 )
 

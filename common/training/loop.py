@@ -33,7 +33,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
@@ -86,11 +85,11 @@ def fit(
             a loss that is not finite.
         SystemExit: SIGINT or SIGTERM came; the step was finished and the checkpoint written.
     """
-    output_dir, recipe = make_folder(output_dir), Recipe(**recipe)
+    output_dir, recipe = make_folder(output_dir), Recipe(**recipe, half=scale.half(process))
     _check_batches(len(train_loader), recipe.accumulate)
-    scale.prepare(model)
+    scale.prepare(model, recipe, ema, process)
     if scaler is None:
-        scaler = grad_scaler(recipe.amp, process)
+        scaler = grad_scaler(recipe.amp, process, scale)
     average = ema and ema.to(process.device)
     if average is not None:
         average.n_averaged = average.n_averaged.cpu()  # the host reads it in every step
@@ -101,11 +100,13 @@ def fit(
     if resume is True and restarts() and not checkpoint.exists():
         resume = None  # `torchrun --max-restarts` gives the first start the arguments of the others
     if resume:
-        state.load(checkpoint if resume is True else Path(resume), process, facts)
-    network = _distribute(model, process, sync_bn, find_unused_parameters)
+        there = state.load(checkpoint if resume is True else Path(resume), process, facts)
+        if recipe.loss_mean == "batches":  # as many processes as here would have added so many
+            state.totals[0] *= process.world_size / there
     if average is not None and process.world_size > 1:  # begins at the weights of the main process, as the network does
         for tensor in average.module.state_dict().values():
             dist.broadcast(tensor, src=0)
+    network = scale.distribute(state, process, sync_bn=sync_bn, find_unused_parameters=find_unused_parameters)
     save = partial(state.save, checkpoint, process, facts)
     board = Path(tensorboard_dir or output_dir / "tensorboard")
     with (
@@ -119,12 +120,13 @@ def fit(
             begin = time.monotonic()
             train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save)
             if state.step == len(train_loader):  # less when a signal came
-                _finish_epoch(state, train_loader, recipe, evaluate, process, begin)
-                if process.is_main:
-                    _save_best(state, select, output_dir)
-                    recorder.write(state.history)
-                    if on_epoch_end is not None:
-                        on_epoch_end(model, state.history)
+                with state.whole():
+                    _finish_epoch(state, train_loader, recipe, evaluate, watch, begin)
+                    if process.is_main:
+                        _save_best(state, select, output_dir)
+                        recorder.write(state.history)
+                        if on_epoch_end is not None:
+                            on_epoch_end(model, state.history)
             save()
             stop = int(max_over_ranks([stopping(received)], process)[0])
             if stop and state.epoch < epochs:
@@ -154,22 +156,6 @@ def _facts(state: TrainingState, loader: DataLoader, process: Process) -> dict[s
     }
 
 
-def _distribute(model: nn.Module, process: Process, sync_bn: bool, find_unused_parameters: bool) -> nn.Module:
-    """`model` wrapped so that its gradients, and with `sync_bn` its batch statistics, are those of all processes."""
-    if process.world_size == 1:
-        return model
-    on_cuda = process.device.type == "cuda"
-    if sync_bn and on_cuda:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    elif sync_bn and process.is_main:
-        print("note: torch synchronises batch norm on CUDA only; on the CPU each process normalises its own batch")
-    return DistributedDataParallel(
-        model,
-        device_ids=[process.device.index] if on_cuda else None,
-        find_unused_parameters=find_unused_parameters,
-    )
-
-
 def train_epoch(
     network: nn.Module,
     state: TrainingState,
@@ -180,18 +166,20 @@ def train_epoch(
     save: Callable[[], None],
 ) -> None:
     """Train on what is left of the current epoch, or up to the end of the step in which a signal was seen."""
-    process, watch.asked = watch.process, False
+    process = watch.process
     network.train()
     start_epoch(loader, state.epoch, state.step)
     batches = iter(loader)
     if state.rng is not None:
         set_random_state(state.rng, process.device)
         state.rng = None
+    watch.start()
     share = process.world_size * loader.batch_size
     with progress_bar(state.epoch, len(loader) * share, state.step * share, process) as bar:
-        for batch in batches:
+        for batch in watch.waiting(batches):
             inputs, labels = moved(batch, process.device)
-            watch.note(train_on(network, state, recipe, (inputs, labels), process), (inputs, labels))
+            outcome = train_on(network, state, recipe, (inputs, labels), len(loader), process)
+            watch.note(outcome, (inputs, labels))
             if recipe.after_step is not None and process.is_main:
                 recipe.after_step(state.epoch * len(loader) + state.step)
             whole, last = recipe.completes_a_step(state.step), state.step == len(loader)
@@ -210,10 +198,11 @@ def _finish_epoch(
     loader: DataLoader,
     recipe: Recipe,
     evaluate: Callable[[nn.Module], dict[str, float]],
-    process: Process,
+    watch: Watch,
     begin: float,
 ) -> None:
     """Evaluate, append the epoch's row to the history, step the schedule and turn to the next epoch."""
+    process, speed = watch.process, watch.speed()
     loss_sum, correct, samples, *among_5 = sum_over_ranks(state.totals, process)
     loss = loss_sum / (samples if recipe.loss_mean == "samples" else state.step * process.world_size)
     row = {"epoch": state.epoch + 1, "lr": state.optimizer.param_groups[0]["lr"], "train_loss": loss}
@@ -229,7 +218,7 @@ def _finish_epoch(
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
         row |= {f"{prefix}{key}": value for key, value in evaluate(model).items()}
-    state.history.append(row | {"seconds": time.monotonic() - begin})
+    state.history.append(row | speed | {"seconds": time.monotonic() - begin})
     if isinstance(state.scheduler, ReduceLROnPlateau):
         state.scheduler.step(row["train_loss"])
     elif state.scheduler is not None and recipe.schedule == "epoch":

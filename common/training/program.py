@@ -14,6 +14,7 @@ from common.errors import UserError
 from common.training.checkpoint import load_state, read_weights
 from common.training.launch import Process, max_over_ranks, seed_everything, start
 from common.training.record import Row, verdict
+from common.training.scale import Scale
 from common.weights import card_facts, locate
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -123,9 +124,14 @@ def mixed_precision(args: argparse.Namespace, process: Process) -> bool:
     return process.device.type == "cuda" if args.amp is None else args.amp
 
 
-def grad_scaler(amp: bool, process: Process) -> torch.amp.GradScaler:
-    """A gradient scaler, at work in mixed precision on CUDA only: bfloat16 on the CPU needs none."""
-    return torch.amp.GradScaler(enabled=amp and process.device.type == "cuda")
+def precision(args: argparse.Namespace, process: Process) -> torch.autocast:
+    """The context that computes in the precision of training, for an evaluation."""
+    return torch.autocast(process.device.type, Scale.of(args).half(process), enabled=mixed_precision(args, process))
+
+
+def grad_scaler(amp: bool, process: Process, scale: Scale) -> torch.amp.GradScaler:
+    """A gradient scaler, at work in mixed precision with float16 only: bfloat16 needs none."""
+    return torch.amp.GradScaler(process.device.type, enabled=amp and scale.half(process) == torch.float16)
 
 
 def announce(args: argparse.Namespace, tiny: Iterable[str], what: str) -> None:

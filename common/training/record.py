@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 Row = Mapping[str, float]
+OF_THE_CLOCK = ("samples_per_second", "data_wait", "seconds")
+"""Entries of a row that differ when the same run is repeated."""
 
 
 class Recorder:

@@ -1,8 +1,11 @@
 """Everything that a resumed run needs to go on as if it had never stopped."""
 
 import random
+import shutil
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +16,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from common.errors import UserError
+from common.files import make_folder
 from common.training.checkpoint import load_checkpoint, load_state, save_checkpoint
 from common.training.launch import Process, max_over_ranks
 from common.weights import write_card
+
+if TYPE_CHECKING:
+    from common.training.sharding import Sharded
 
 
 @dataclass
@@ -32,39 +39,70 @@ class TrainingState:
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])  # of this process: loss sum, correct, samples
     history: list[dict[str, float]] = field(default_factory=list)
     rng: dict[str, object] | None = None  # to be put back before the next batch is fetched
+    sharded: "Sharded | None" = None  # what is trained, where that is no whole network
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network whose parameters the optimizer changes."""
+        return self.model if self.sharded is None else self.sharded.network
+
+    def follow(self) -> None:
+        """Move the average, if there is one, on to the weights."""
+        if self.ema is not None and self.sharded is None:
+            self.ema.update_parameters(self.model)
+        elif self.ema is not None:
+            self.sharded.follow()
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Within a `with` block of all processes `model`, `ema` and `optimizer` hold everything."""
+        return nullcontext() if self.sharded is None else self.sharded.whole()
 
     def save(self, path: Path, process: Process, metadata: dict[str, object]) -> None:
-        """Write a checkpoint; all processes have to call it, the main one writes."""
+        """Write a checkpoint; all processes have to call it, and the main one writes but for sharded tensors."""
         ranks = [{"rng": random_state(process.device), "totals": self.totals}]
         if process.world_size > 1:
             gathered = [None] * process.world_size
             dist.all_gather_object(gathered, ranks[0])
             ranks = gathered
-        if process.is_main:
+        average = self.ema if self.sharded is None else self.sharded.average
+        if process.is_main or self.sharded is not None:
             content = {
-                "model": self.model.state_dict(),
+                "model": self.trained.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "scheduler": self.scheduler and self.scheduler.state_dict(),
-                "ema": self.ema and self.ema.state_dict(),
+                "ema": average and average.state_dict(),
                 "epoch": self.epoch,
                 "step": self.step,
                 "history": self.history,
                 "ranks": ranks,
             }
+        if self.sharded is not None:
+            from common.training.sharding import write_parts  # slow to import, as it brings all of FSDP
+
+            content = write_parts(_emptied(path, self.epoch, self.step, process), content)
+        if process.is_main:
             save_checkpoint(path, content, metadata)
             write_card(path, self.model)
+            _leave_parts(path, content.get("parts"))
         max_over_ranks([0], process)  # nobody goes on, or exits, before the file is complete
 
-    def load(self, path: Path, process: Process, metadata: dict[str, object]) -> None:
-        """Take everything over from a checkpoint.
+    def load(self, path: Path, process: Process, metadata: dict[str, object]) -> int:
+        """Take everything over from a checkpoint; the number of processes that wrote it.
+
+        Where others go on than wrote it, their random numbers start anew and the first has the totals of all.
 
         Raises:
             UserError: see `load_checkpoint`; or the weights or parameter groups are not those of this run.
         """
         content = load_checkpoint(path, metadata)
         try:
+            if content.get("parts") is not None:
+                from common.training.sharding import read_parts
+
+                content = read_parts(path.with_name(Path(content["parts"]).name), content)
             self._take(content, path, process)
+            return len(content["ranks"])
         except UserError:
             raise
         except Exception as error:  # whatever comes of fields that are missing or of another type
@@ -84,8 +122,8 @@ class TrainingState:
         if self.ema is not None:
             self.ema.load_state_dict(content["ema"])
         epoch, step, history, own = (content[key] for key in ("epoch", "step", "history", "ranks"))
-        own, now = own[process.rank], random_state(process.device)
-        set_random_state(own["rng"], process.device)  # to see that it can be set
+        own, now = _own(own, process), random_state(process.device)
+        set_random_state(own["rng"] or now, process.device)  # to see that it can be set
         set_random_state(now, process.device)
         if not all(isinstance(number, int) and number >= 0 for number in (epoch, step)) or len(history) > epoch:
             raise ValueError(f"epoch {epoch!r}, step {step!r} and {len(history)} rows of history")
@@ -96,6 +134,31 @@ class TrainingState:
             raise ValueError("rows of history of another type")
         self.epoch, self.step, self.history = epoch, step, history
         self.totals, self.rng = totals, own["rng"]
+
+
+def _own(ranks: list[dict[str, object]], process: Process) -> dict[str, object]:
+    """The entry of a checkpoint that is this process's."""
+    if len(ranks) == process.world_size:
+        return ranks[process.rank]
+    totals = [sum(numbers) for numbers in zip(*(rank["totals"] for rank in ranks), strict=True)]
+    return {"rng": None, "totals": totals if process.is_main else [0.0] * len(totals)}
+
+
+def _emptied(path: Path, epoch: int, step: int, process: Process) -> Path:
+    """An empty folder for the parts of a checkpoint at `path`."""
+    folder = path.with_name(f"{path.stem}-{epoch}-{step}.parts")
+    if process.is_main:
+        shutil.rmtree(folder, ignore_errors=True)  # a run that was killed here left it
+        make_folder(folder)
+    max_over_ranks([0], process)
+    return folder
+
+
+def _leave_parts(path: Path, name: str | None) -> None:
+    """Delete the parts of earlier checkpoints at `path`, all but those called `name`."""
+    for folder in path.parent.glob(f"{path.stem}-*.parts"):
+        if folder.name != name:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def random_state(device: torch.device) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """From a batch to changed weights; nothing here makes the host wait for the device."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,7 @@ class Recipe:
     |---|---|
     | `loss_fn(output, target)` | mean loss of a batch |
     | `schedule` | the scheduler is stepped after every "epoch" or after every optimizer "step" |
-    | `amp` | float16 with a gradient scaler on CUDA, bfloat16 on the CPU; evaluation is left to `evaluate` |
+    | `amp` | mixed precision with the 16-bit numbers `half`; evaluation is left to `evaluate` |
     | `loss_mean` | the training loss, which ReduceLROnPlateau sees too, is the mean over "samples" or "batches" |
     | `accumulate` | batches per optimizer step; fewer that remain at the end of an epoch make none, as in SDT V3 |
     | `clip_grad` | largest norm of all gradients together |
@@ -34,6 +34,7 @@ class Recipe:
     """
 
     loss_fn: Callable[[Tensor, object], Tensor]
+    half: torch.dtype = torch.bfloat16
     schedule: Literal["epoch", "step"] = "epoch"
     amp: bool = False
     loss_mean: Literal["samples", "batches"] = "samples"
@@ -52,19 +53,39 @@ class Recipe:
 
 
 def train_on(
-    network: nn.Module, state: TrainingState, recipe: Recipe, batch: tuple[Tensor, Tensor], process: Process
+    network: nn.Module,
+    state: TrainingState,
+    recipe: Recipe,
+    batch: tuple[Tensor, Tensor],
+    batches: int,
+    process: Process,
 ) -> Tensor:
-    """Do batch number `state.step` of the epoch; its loss and counts of correct predictions, float64 on the device."""
+    """Do batch number `state.step` of `batches`; its loss and counts of correct predictions, float64 on the device."""
     completes = recipe.completes_a_step(state.step + 1)
-    with nullcontext() if completes or process.world_size == 1 else network.no_sync():
+    with nullcontext() if completes or process.world_size == 1 else without_sync(network):
         loss, outcome = _forward(network, state, recipe, batch, process)
         if recipe.completes_a_step(state.step):  # those before did: another one begins
             state.optimizer.zero_grad()
-        state.scaler.scale(loss / recipe.accumulate).backward()
+        if state.step < batches - batches % recipe.accumulate:  # the gradients of those that remain serve nothing
+            state.scaler.scale(loss / recipe.accumulate).backward()
     if completes:
         _update(state, recipe)
     state.step += 1
     return outcome
+
+
+@contextmanager
+def without_sync(network: nn.Module) -> Iterator[None]:
+    """Within a `with` block the gradients of a network of several processes stay those of each."""
+    if hasattr(network, "no_sync"):
+        with network.no_sync():
+            yield
+        return
+    network.set_requires_gradient_sync(False)  # FSDP2's way to say it
+    try:
+        yield
+    finally:
+        network.set_requires_gradient_sync(True)
 
 
 def _forward(
@@ -74,8 +95,7 @@ def _forward(
     inputs, target = inputs, labels = batch
     if recipe.transform_batch is not None:
         inputs, target = recipe.transform_batch(inputs, labels, state.epoch)
-    kind = process.device.type
-    with torch.autocast(kind, torch.float16 if kind == "cuda" else torch.bfloat16, enabled=recipe.amp):
+    with torch.autocast(process.device.type, recipe.half, enabled=recipe.amp):
         output = network(*inputs) if isinstance(inputs, list | tuple) else network(inputs)
         loss = recipe.loss_fn(output, target)
     outcome = [loss.detach()]
@@ -91,10 +111,9 @@ def _update(state: TrainingState, recipe: Recipe) -> None:
     """One step of the optimizer and of all that follows it."""
     if recipe.clip_grad is not None:
         state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
+        nn.utils.clip_grad_norm_(state.trained.parameters(), recipe.clip_grad)
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    if state.ema is not None:
-        state.ema.update_parameters(state.model)
+    state.follow()
     if state.scheduler is not None and recipe.schedule == "step":
         state.scheduler.step()

@@ -2,7 +2,8 @@
 
 import math
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,11 +38,33 @@ class Watch:
         self.every = EVERY[process.device.type] if every is None else every
         self.recipe, self.process, self.output_dir, self.received = recipe, process, output_dir, received
         self.seen: list[tuple[Tensor, int]] = []
+        self.begin = self.waited = 0.0
+        self.samples = 0
         self.batch: tuple[Tensor, Tensor] | None = None
         self.stop = 0
         """The signal that ends the run, 0 if none came."""
         self.asked = False
         """Whether a checkpoint was asked for."""
+
+    def start(self) -> None:
+        """Begin to measure an epoch, or what is left of it."""
+        self.asked, self.begin, self.waited, self.samples = False, time.monotonic(), 0.0, 0
+
+    def waiting(self, batches: Iterable[object]) -> Iterator[object]:
+        """The `batches` of a loader, and how long it keeps this process waiting."""
+        fetch = iter(batches)
+        while True:
+            before = time.monotonic()
+            batch = next(fetch, None)
+            self.waited += time.monotonic() - before
+            if batch is None:
+                return
+            yield batch
+
+    def speed(self) -> dict[str, float]:
+        """Samples of all processes per second, and the share of the time that this process waited for data."""
+        seconds = max(time.monotonic() - self.begin, 1e-9)
+        return {"samples_per_second": self.samples / seconds, "data_wait": self.waited / seconds}
 
     def note(self, outcome: Tensor, batch: tuple[Tensor, Tensor]) -> None:
         """Remember the `outcome` of a batch, see `train_on`, and the batch if its loss is looked at before the next."""
@@ -65,7 +88,9 @@ class Watch:
             state.totals = [total + new for total, new in zip(state.totals, added, strict=True)]
             if self.recipe.on_step is not None and self.process.is_main:
                 self.recipe.on_step(state.epoch * batches + number, loss)
-        self._show(state, bar, sum(sizes) * self.process.world_size)
+        samples = sum(sizes) * self.process.world_size
+        self.samples += samples
+        self._show(state, bar, samples)
 
     def _agree(self, losses: list[float], state: TrainingState) -> None:
         """Tell all processes of signals and of a loss that is not finite, the earliest of the lowest rank."""
@@ -100,7 +125,8 @@ class Watch:
         loss_sum, correct, count = state.totals[:3]
         rate = state.optimizer.param_groups[0]["lr"]
         loss = loss_sum / (count if self.recipe.loss_mean == "samples" else state.step)
-        bar.set_postfix_str(f"loss {loss:.4g}, acc1 {100 * correct / count:.1f}, lr {rate:.3g}", refresh=False)
+        shown = f"loss {loss:.4g}, acc1 {100 * correct / count:.1f}, lr {rate:.3g}"
+        bar.set_postfix_str(f"{shown}, data wait {self.speed()['data_wait']:.0%}", refresh=False)
         bar.update(samples)
 
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from common.training import Process, labels_of, mse_one_hot, smooth_cross_entropy
+from common.training import Process, fused, labels_of, mse_one_hot, smooth_cross_entropy
 
 
 def one_hot_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -35,10 +35,11 @@ def build_optimizer(args: argparse.Namespace, model: nn.Module) -> Optimizer:
         others = [parameter for parameter in model.parameters() if id(parameter) not in norm]
         groups = [{"params": others}, {"params": list(norm.values()), "weight_decay": args.norm_weight_decay}]
     settings = {"lr": args.lr, "weight_decay": args.weight_decay}
-    if args.opt == "adamw":
-        return torch.optim.AdamW(groups, **settings)
     if args.opt == "rmsprop":
         return torch.optim.RMSprop(groups, momentum=args.momentum, eps=0.0316, alpha=0.9, **settings)
+    settings |= fused(model)
+    if args.opt == "adamw":
+        return torch.optim.AdamW(groups, **settings)
     return torch.optim.SGD(groups, momentum=args.momentum, nesterov=args.opt == "sgd_nesterov", **settings)
 
 

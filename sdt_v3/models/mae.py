@@ -60,7 +60,7 @@ class MaskedAutoencoder(Encoder):
         self.norm_pix_loss, self.fix_token_order = norm_pix_loss, fix_token_order
         width, dim = embed_dim[-1], decoder_embed_dim
         # No computation reads pos_embed and mask_token; the authors' files hold them.
-        self.pos_embed = nn.Parameter(position_table(width, self.side).T[None], requires_grad=False)
+        self.pos_embed = nn.Parameter(position_table(width, self.side).T[None].contiguous(), requires_grad=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim), requires_grad=False)
         self.decoder_pos_embed = nn.Parameter(position_table(dim, self.side)[None], requires_grad=False)
         self.norm = nn.BatchNorm1d(width)

@@ -120,10 +120,13 @@ class SMA(nn.Module):
     def zoneout(self, attended: Tensor, wt: Tensor, wc: Tensor) -> Tensor:
         """Attention ZoneOut of one branch's weighted features `[T, B, C, H, W]`; step 0 has none before it."""
         steps, channels = self.least_attended(wt, wc)
-        source = list(range(attended.shape[0]))
-        for t in steps.tolist():
-            if t > 0:
-                source[t] = source[t - 1] if self.azo_version == "loop" else t - 1
+        before = (steps - 1).clamp(min=0)
+        source = torch.arange(attended.shape[0], device=attended.device)
+        if self.azo_version == "parallel":
+            source = source.index_copy(0, steps, before)
+        else:
+            for t, earlier in zip(steps.split(1), before.split(1), strict=True):
+                source = source.index_copy(0, t, source[earlier])
         replaced = torch.zeros(attended.shape[2], dtype=torch.bool, device=attended.device)
         replaced[channels] = True
         return torch.where(replaced[:, None, None], attended[source], attended)

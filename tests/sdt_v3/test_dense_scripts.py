@@ -14,6 +14,7 @@ from PIL import Image
 
 from common.tiny.scenes import write_tiny_scenes
 from common.training import load_checkpoint, read_weights, run
+from common.training.record import OF_THE_CLOCK
 from common.weights import card_facts
 from sdt_v3 import dense_flags, train_detection, train_segmentation
 from sdt_v3.dense_recipe import Snapshots
@@ -129,7 +130,7 @@ def test_a_run_that_was_stopped_resumes_exactly(call, monkeypatch, task):
     parts = call(task, *more, "--resume", output="parts")
     both = [load_checkpoint(folder / "checkpoint.pt") for folder in (parts, whole)]
     assert_equal(*(content["model"] for content in both))
-    histories = [[{k: v for k, v in row.items() if k != "seconds"} for row in one["history"]] for one in both]
+    histories = [[{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in one["history"]] for one in both]
     assert histories[0] == histories[1]
 
 

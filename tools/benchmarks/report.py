@@ -45,8 +45,8 @@ the Fourier domain. Peak memory is what a training step allocates beside weights
 2 to 4 % of a training step and nothing once folded: no kernel fuses them with neurons.""",
     "training": """\
 The network and the batch of `make demo`, and the epoch of the loop around it: counting, the progress bar, looking for
-signals and for losses that are not finite. Memory: forward and backward of networks of published size, beside weights
-and input, without and with `--grad-checkpointing`; see [scale.md](scale.md).""",
+signals and for losses that are not finite. Memory: forward and backward of networks of published size, beside weights,
+gradients and input, without and with `--grad-checkpointing`; see [scale.md](scale.md).""",
     "events": """\
 300,000 events on 128 x 128 pixels, 16 frames, files in the page cache. Results have to be equal before anything is
 timed. The conversion writes the same two files for everybody; spikingjelly by itself writes larger ones. "ours, NumPy"

@@ -109,7 +109,7 @@ def times(setting: Setting, repeats: int, steps: int, batch: int) -> list[Row]:
 
 
 def peak(case: str, again: bool, quick: bool) -> dict:
-    """Bytes that forward and backward allocate beside weights and input; meant for a fresh process."""
+    """MiB that forward and backward allocate beside weights, gradients and input; meant for a fresh process."""
     name, arguments, batch = (QUICK_MEMORY if quick else MEMORY)[case]
     measure.return_freed_memory()
     papers()
@@ -120,7 +120,7 @@ def peak(case: str, again: bool, quick: bool) -> dict:
     images = torch.rand(model.layout.at(32).shape(batch) if quick else model.layout.shape(batch))
 
     def work() -> None:
-        model.zero_grad()
+        model.zero_grad(set_to_none=False)  # gradients are there before and after, and do not count
         output = model(images)
         (output[0] if isinstance(output, tuple) else output).square().mean().backward()
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from common.errors import UserError
-from common.training import average_of, mean_over_time
+from common.training import average_of, mean_over_time, watch
 from common.training.launch import Process
 from common.training.state import TrainingState
 from common.training.step import Recipe, train_on
@@ -38,13 +38,13 @@ def test_no_step_waits_for_the_device(optimizer):
         reduce_output=mean_over_time,
         top5=True,
     )
-    watch = Watch(100, recipe, process, Path(), [])
+    seen = Watch(100, recipe, process, Path(), [])
     batch = torch.empty(4, toy.FEATURES, dtype=torch.float64, device="meta"), torch.empty(4, dtype=int, device="meta")
     for _ in range(4):
-        watch.note(train_on(model, state, recipe, batch, process), batch)
-    assert [row.shape for row, _ in watch.seen] == [(3,)] * 4
+        seen.note(train_on(model, state, recipe, batch, 4, process), batch)
+    assert [row.shape for row, _ in seen.seen] == [(3,)] * 4
     with pytest.raises(RuntimeError, match="meta"):
-        watch.look(state, 4, None)
+        seen.look(state, 4, None)
 
 
 def test_losses_are_looked_at_every_few_batches_and_before_a_checkpoint(tmp_path, monkeypatch):
@@ -69,3 +69,19 @@ def test_a_loss_that_is_not_finite_is_named_even_if_it_is_seen_later(tmp_path):
     with pytest.raises(UserError, match=r"not finite in epoch 2, batch 2; that batch is saved"):
         train(tmp_path, "--log-every", 1, "--nan-at", 2, "--resume")
     assert (tmp_path / "nonfinite_batch.pt").exists()
+
+
+def test_an_epoch_says_how_fast_it_was_and_how_long_it_waited_for_data(tmp_path, monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(watch.time, "monotonic", lambda: next(clock))
+    progress = Watch(1, Recipe(None), Process(0, 2, 0, torch.device("cpu")), tmp_path, [])
+    progress.start()
+    for _ in progress.waiting(range(3)):  # the clock goes on by 1 at each look, of which there are 2 per batch
+        progress.samples += 5
+    assert progress.waited == 4
+    assert progress.speed() == {"samples_per_second": 15 / 9, "data_wait": 4 / 9}
+
+
+def test_the_log_has_the_speed_of_each_epoch(tmp_path):
+    row = train(tmp_path, "--epochs", 1)[0]
+    assert row["samples_per_second"] > 0 and 0 <= row["data_wait"] <= 1

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from common.recompute import Blocks
 from common.training import (
     Flags,
     Scale,
@@ -49,7 +50,7 @@ class Toy(nn.Module):
 
     def __init__(self, dropout: float):
         super().__init__()
-        self.hidden = nn.Linear(FEATURES, 16)
+        self.hidden = Blocks(nn.Linear(FEATURES, 16))
         self.norm = nn.BatchNorm1d(16) if dropout else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(16, CLASSES)

@@ -1,0 +1,102 @@
+"""FSDP2: the losses of one process, and checkpoints for any number of them."""
+
+import json
+
+import pytest
+import torch
+
+from common.errors import UserError
+from common.training import load_checkpoint, load_weights
+from tests.common.training import toy
+from tests.common.training.runs import start_pair
+
+
+def train(folder, *arguments):
+    return toy.main(["--output-dir", str(folder), *map(str, arguments)])
+
+
+def curve(folder):
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [row[key] for row in rows for key in ("train_loss", "test_loss", "test_ema_loss")]
+
+
+def assert_same(folder, whole):
+    assert curve(folder) == pytest.approx(curve(whole), rel=1e-9)
+    ours, theirs = (torch.load(place / "best.pt", weights_only=True) for place in (folder, whole))
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, rtol=1e-8, atol=1e-10)
+
+
+SWITCHES = ["--ema", "--accumulate", 2]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One process and a batch of 8."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder, "-b", 8, *SWITCHES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """Two processes, stopped within the second epoch; then one goes on, and the same two."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    words = ["-b", 4, *SWITCHES, "--fsdp"]
+    stopped = [["--output-dir", folder, *words, "--stop-at", 8] for folder in (one, two)]
+    printed = start_pair(*stopped, ["--output-dir", two, *words, "--resume"])
+    return one, two, printed
+
+
+def test_two_processes_with_parts_follow_the_curve_of_one(sharded, whole):
+    _, two, printed = sharded
+    assert printed[0].count("exit status 143") == 2, printed
+    assert_same(two, whole)
+
+
+def test_a_checkpoint_in_parts_is_replaced_whole(sharded):
+    _, two, _ = sharded
+    content = load_checkpoint(two / "checkpoint.pt")
+    assert [folder.name for folder in two.glob("*.parts")] == [content["parts"]] == ["checkpoint-3-0.parts"]
+
+
+def test_one_process_goes_on_where_two_stopped(sharded, whole):
+    one, _, _ = sharded
+    train(one, "-b", 8, *SWITCHES, "--resume")
+    assert_same(one, whole)
+
+
+def test_parts_that_are_missing_are_named(sharded, tmp_path):
+    _, two, _ = sharded
+    (tmp_path / "checkpoint.pt").write_bytes((two / "checkpoint.pt").read_bytes())
+    with pytest.raises(UserError, match=r"checkpoint-3-0.parts: the parts of a checkpoint cannot be read"):
+        train(tmp_path, "-b", 8, *SWITCHES, "--resume")
+
+
+def test_the_best_weights_are_a_plain_file(sharded):
+    model = toy.Toy(0.0)
+    load_weights(model, sharded[1] / "best.pt")
+
+
+def test_a_single_process_has_nothing_to_share(tmp_path):
+    with pytest.raises(UserError, match="--fsdp shares the network among processes, and here is one"):
+        train(tmp_path, "--fsdp")
+
+
+@pytest.mark.slow
+def test_four_processes_go_on_where_two_stopped_and_two_where_four_did(tmp_path, whole):
+    for name, first, second in (("wider", 2, 4), ("narrower", 4, 2)):
+        folder = tmp_path / name
+        words = ["--output-dir", folder, *SWITCHES, "--fsdp"]
+        start_pair([*words, "-b", 8 // first, "--stop-at", 8], processes=first)
+        start_pair([*words, "-b", 8 // second, "--resume"], processes=second)
+        assert_same(folder, whole)
+
+
+@pytest.mark.slow
+def test_plain_processes_go_on_with_another_number_too(tmp_path, whole):
+    words = ["--output-dir", tmp_path, *SWITCHES]
+    start_pair([*words, "-b", 2, "--stop-at", 8], processes=4)
+    start_pair([*words, "-b", 4, "--resume"])
+    assert_same(tmp_path, whole)
