@@ -10,7 +10,6 @@
 import tempfile
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -39,6 +38,8 @@ QUICK_MEMORY = {"ms_resnet18, T=2, batch 1": ("ms_resnet18", {"T": 2, "width": 8
 
 def demo(steps: int, batch: int) -> tuple[nn.Module, DataLoader]:
     """The network, and a loader of random frames `[B, T, 2, 32, 32]` and labels `[B]`."""
+    import timm
+
     papers()  # registers the networks
     torch.manual_seed(0)
     frames = torch.rand(steps * batch, DEMO["T"], 2, 32, 32).round()
@@ -114,6 +115,8 @@ def peak(case: str, again: bool, quick: bool) -> dict:
     measure.return_freed_memory()
     papers()
     torch.manual_seed(0)
+    import timm
+
     model = timm.create_model(name, **arguments).train()
     if again:
         model.set_grad_checkpointing()
