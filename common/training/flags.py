@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.errors import UserError, nearest
 from common.training.settings import read_settings
+from common.training.trackers import TRACKERS
 
 SYNONYMS = (
     ("-b", "--batch-size"),
@@ -57,6 +58,7 @@ COMMON = (
         {"action": "store_true", "help": "several processes look for parameters without gradients once, not each step"},
     ),
     (("--fsdp",), {"action": "store_true", "help": "each process holds a part of weights, gradients and optimizer"}),
+    (("--tracker",), {"choices": tuple(TRACKERS), "help": "a service that is told of every epoch too"}),
     (("--local-rank",), {"type": int, "default": -1, "help": "given by the launcher"}),
 )
 

@@ -113,7 +113,9 @@ def fit(
         one_writer(output_dir, process),
         ended_workers(train_loader),
         signals() as received,
-        Recorder(output_dir, board, process, state.epoch + 1, epochs, select) as recorder,
+        Recorder(
+            output_dir, board, process, state.epoch + 1, epochs, select, scale.tracker, facts.get("args")
+        ) as recorder,
     ):
         watch = Watch(scale.log_every, recipe, process, output_dir, received)
         while state.epoch < epochs:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from common.files import atomic_path
 from common.training.launch import Process
+from common.training.trackers import open_tracker
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -24,13 +26,24 @@ class Recorder:
     """Writes the history of a run in the main process; in the others it does nothing."""
 
     def __init__(
-        self, folder: Path, tensorboard_dir: Path, process: Process, first_epoch: int, epochs: int, select: str | None
+        self,
+        folder: Path,
+        tensorboard_dir: Path,
+        process: Process,
+        first_epoch: int,
+        epochs: int,
+        select: str | None,
+        tracker: str | None = None,
+        settings: Mapping[str, object] | None = None,
     ):
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder, self.epochs, self.select = folder, epochs, select
         # Purging hides what an interrupted run wrote for the epochs that are now repeated.
         self.board = SummaryWriter(tensorboard_dir, purge_step=first_epoch) if process.is_main else None
+        self.tracker = tracker if process.is_main else None
+        if self.tracker:
+            self.log, self.end = open_tracker(self.tracker, folder, settings or {})
 
     def __enter__(self) -> "Recorder":
         return self
@@ -38,6 +51,8 @@ class Recorder:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.board is not None:
             self.board.close()
+        if self.tracker:
+            self.end()
 
     def write(self, history: Sequence[Row]) -> None:
         """Write both logs anew from `history`, add its last row to TensorBoard and print it."""
@@ -47,6 +62,11 @@ class Recorder:
         for key, value in history[-1].items():
             self.board.add_scalar(key, value, history[-1]["epoch"])
         self.board.flush()
+        if self.tracker:
+            try:
+                self.log(history[-1])
+            except Exception as error:  # of a foreign service, for which no training ends
+                print(f"warning: {self.tracker} was not told of epoch {history[-1]['epoch']}: {error}", file=sys.stderr)
         print(summary(history, self.epochs, self.select), flush=True)
 
 

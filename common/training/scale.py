@@ -1,4 +1,4 @@
-"""How a run uses its machines, whatever it computes: the flags of docs/scale.md."""
+"""How a run uses its machines and who is told, whatever it computes: the flags of docs/scale.md."""
 
 import argparse
 from dataclasses import dataclass, fields
@@ -28,6 +28,7 @@ class Scale:
     static_graph: bool = False
     grad_checkpointing: bool = False
     fsdp: bool = False
+    tracker: str | None = None
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Scale":
