@@ -1,5 +1,6 @@
 """Pictures from files of any origin, with the brightness that they were stored with."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ from common.errors import UserError, reason_of
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
-def read_picture(path: str | Path, mode: str) -> Image.Image:
-    """The picture in a file in Pillow's `mode`, "RGB" or "L".
+def read_picture(path: str | Path, mode: str, content: bytes | None = None) -> Image.Image:
+    """The picture in a file, or of `content` that is known by its name, in Pillow's `mode`, "RGB" or "L".
 
     Grey values of 16 bits are scaled to 8, v >> 8; Pillow itself would clip them to white.
 
@@ -20,7 +21,7 @@ def read_picture(path: str | Path, mode: str) -> Image.Image:
             pictures of floats and of 32 bits.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if content is None else io.BytesIO(content)) as picture:
             picture.load()
             return _eight_bits(path, picture).convert(mode)
     except UserError:

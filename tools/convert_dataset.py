@@ -5,6 +5,7 @@
     python tools/convert_dataset.py check   dvs128 data/DVS128Gesture
     python tools/convert_dataset.py split   cifar10dvs data/cifar10dvs
     python tools/convert_dataset.py preview dvs128 data/DVS128Gesture --samples 4 --output previews
+    python tools/convert_dataset.py shard   imagenet --source data/ImageNet2012 --output shards/ImageNet2012
 
 `list` says which data sets there are, who uses them and where to get them. Without a verb, `prepare` is meant.
 """
@@ -33,6 +34,8 @@ from tools.text import one_of
 FIRST_RULE = "the first 90 % of each class by name train"
 QUICK = 100
 """Samples that `check --quick` reads of each stage."""
+SHARD_SIZE = 10_000
+"""Pictures of ImageNet in about a gigabyte."""
 FRAMES = 8
 """Frames that `preview` cuts from events unless told otherwise."""
 
@@ -67,6 +70,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     draw.add_argument("--samples", type=int, default=8, help="how many (default: %(default)s)")
     draw.add_argument("-T", type=int, help=f"frames; by default those that there are, or {FRAMES} cut from events")
     draw.add_argument("--output", type=Path, default=Path("previews"), help="folder (default: %(default)s)")
+    pack = _verb(verbs, "shard", shard, "put pictures into tar files that training reads like their folders")
+    pack.add_argument("--source", type=Path, required=True, help="folder of the prepared data set; only read")
+    pack.add_argument("--output", type=Path, required=True, help="folder for the shards; complete ones there are kept")
+    pack.add_argument("--size", type=int, default=SHARD_SIZE, help="pictures in a shard (default: %(default)s)")
     all_of_them = "all data sets, their papers, sources, folders and terms"
     listing = verbs.add_parser("list", help=all_of_them, description=all_of_them.capitalize() + ".")
     listing.set_defaults(action=list_all)
@@ -119,6 +126,19 @@ def _prepare(options: argparse.Namespace, data_set: DataSet, converts: bool) -> 
         print(f"nothing to convert: {prepared.root} is laid out as the loaders expect")
     for problem in prepared.problems:
         print(f"warning: {problem}", file=sys.stderr)
+
+
+def shard(options: argparse.Namespace) -> None:
+    """Write shards, as many as are missing."""
+    write = data_sets()[options.dataset].shard
+    if write is None:
+        able = ", ".join(name for name, data_set in data_sets().items() if data_set.shard is not None)
+        raise UserError(f"{options.dataset} is not put into shards; these are: {able}")
+    if options.size < 1:
+        raise UserError(f"--size {options.size}: expected at least one picture in a shard")
+    with locked(options.output):
+        write(options.source, options.output, options.size)
+    print(f"ready: {options.output}")
 
 
 def _check_flags(options: argparse.Namespace, data_set: DataSet, converts: bool) -> None:

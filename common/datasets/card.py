@@ -36,6 +36,8 @@ class DataSet:
     """Make of `options.source` what the loader reads; None where that is what was published."""
     is_ready: Callable[[Path], bool] = lambda source: False
     """Whether a source needs no `convert`: it is laid out as the loaders expect."""
+    shard: Callable[[Path, Path, int], None] | None = None
+    """Write what lies in one folder as tar files of so many samples to another, see `common.datasets.shards`."""
     write_tiny: Callable[..., Path] | None = None
     """Write a built-in tiny version to a folder, as its authors would have published it, and return the folder."""
     loader: type | None = None

@@ -19,6 +19,7 @@ from PIL import Image
 from common.conversion.view import Entry, View
 from common.datasets import imagenet_archives
 from common.datasets.card import DataSet
+from common.datasets.shards import Shards, has_shards, write_shards
 from common.errors import UserError
 from common.pictures import read_picture
 from common.tiny.images import write_tiny_images
@@ -65,8 +66,8 @@ def to_tensor(mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> "list
     return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
 
 
-def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "ImageFolder":
-    """The images of `root`/train/<class>, or of `root`/val, `root`/validation or `root`/test.
+def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "ImageFolder | Shards":
+    """The images of `root`/train/<class>, or of `root`/val, `root`/validation or `root`/test, in files or shards.
 
     Labels are positions in the sorted class names; for ImageNet's synset folders that is the usual order.
 
@@ -81,7 +82,7 @@ def imagenet(root: str | Path, train: bool, transform: "v2.Transform") -> "Image
             "fetch ImageNet (ILSVRC 2012) from https://image-net.org, unpack it by `python tools/convert_dataset.py "
             "prepare imagenet`, and give its folder by --data-path"
         )
-    return image_folder(folder, transform)
+    return Shards(folder, transform) if has_shards(folder) else image_folder(folder, transform)
 
 
 def load_rgb(path: str) -> Image.Image:
@@ -130,20 +131,35 @@ def imagenet_views(root: Path) -> list[View]:
     return [image_view(root, {Path(data.root).name: data for data in parts.values()})]
 
 
+def shard_imagenet(root: Path, folder: Path, size: int) -> None:
+    """Write the class folders of both parts below `root` as shards of `size` pictures below `folder`."""
+    parts = {train: imagenet(root, train, None) for train in (True, False)}
+    check_classes(*parts.values())
+    for data in parts.values():
+        if isinstance(data, Shards):
+            raise UserError(f"{data.root}: these are shards already; give the folder of the pictures")
+        write_shards(data.samples, data.classes, folder / Path(data.root).name, size, Path(data.root).name)
+
+
 def image_view(root: Path, parts: "dict[str, ImageFolder]") -> View:
     """The pictures of all `parts`, {name: pictures}."""
     entries = [
         Entry(
-            part, data.classes[label], Path(path), Path(path).stem if _SYNSET_IMAGE.fullmatch(Path(path).stem) else ""
+            part,
+            data.classes[label],
+            Path(path),
+            Path(path).stem if _SYNSET_IMAGE.fullmatch(Path(path).stem) else "",
+            index if isinstance(data, Shards) else None,
         )
         for part, data in parts.items()
-        for path, label in data.samples
+        for index, (path, label) in enumerate(data.samples)
     ]
-    return View("pictures", root, entries, _read_image)
+    return View("pictures", root, entries, partial(_read_image, parts))
 
 
-def _read_image(entry: Entry) -> np.ndarray:
-    return np.asarray(load_rgb(str(entry.path)))
+def _read_image(parts: "dict[str, ImageFolder | Shards]", entry: Entry) -> np.ndarray:
+    whole = load_rgb(str(entry.path)) if entry.index is None else parts[entry.part].picture(entry.index)
+    return np.asarray(whole)
 
 
 def _whole_imagenet(entries: Sequence[Entry]) -> bool:
@@ -167,4 +183,5 @@ CARD = DataSet(
     expected={"train": 1_281_167, "val": 50_000},
     is_published=_whole_imagenet,
     official_twins=True,
+    shard=shard_imagenet,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from common.datasets.imagenet import check_classes, imagenet
+from common.datasets.timm_transforms import create_transform
 from common.tiny.images import write_tiny_images
 from common.training import Process, class_count, classes_to_test, data_folder, main_first
 
@@ -21,8 +22,6 @@ CROP_SHARE = 224 / 232
 
 def train_transform(args: argparse.Namespace) -> "v2.Transform":
     """PIL image to float32 `[3, S, S]`: random crop, flip, augmentation policy, normalisation, random erasing."""
-    from timm.data import create_transform
-
     return create_transform(
         args.input_size,
         is_training=True,
@@ -37,8 +36,6 @@ def train_transform(args: argparse.Namespace) -> "v2.Transform":
 
 def eval_transform(size: int) -> "v2.Transform":
     """PIL image to float32 `[3, size, size]`: its centre, after the shorter side became size / crop share."""
-    from timm.data import create_transform
-
     return create_transform(size, interpolation="bicubic", crop_pct=CROP_SHARE if size <= 224 else 1.0)
 
 

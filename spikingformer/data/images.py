@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from common.datasets.cifar import cifar
 from common.datasets.imagenet import check_classes, imagenet
+from common.datasets.timm_transforms import create_transform
 from common.errors import UserError
 from common.tiny.images import write_tiny_images
 from common.training import Process, class_count, classes_to_test, data_folder, main_first
@@ -76,8 +77,6 @@ def train_transform(args: argparse.Namespace) -> object:
 
     With the published scale and ratio of 1 the crop is the central square of an image, without any randomness.
     """
-    from timm.data import create_transform
-
     mean, std = statistics(args)
     return create_transform(
         args.img_size,
@@ -98,8 +97,6 @@ def train_transform(args: argparse.Namespace) -> object:
 
 def eval_transform(args: argparse.Namespace) -> object:
     """PIL image to float32 `[3, S, S]`: the shorter side resized to S / crop_pct, the centre, normalisation."""
-    from timm.data import create_transform
-
     mean, std = statistics(args)
     return create_transform(
         args.img_size, interpolation=args.interpolation or "bicubic", mean=mean, std=std, crop_pct=args.crop_pct
