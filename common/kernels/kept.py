@@ -12,12 +12,16 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
 
 from common.kernels.operators import traced
+from common.kernels.recomputed import inputs_are_kept
 from common.kernels.spikes import Spikes, binary, refusal
 
 
 def spikes_as_bits() -> AbstractContextManager:
-    """While open, autograd keeps float32 CPU tensors of zeros and ones as bits, and all others as they are."""
-    if not torch.is_grad_enabled() or traced() or refusal():
+    """While open, autograd keeps float32 CPU tensors of zeros and ones as bits, and all others as they are.
+
+    Nothing changes in a block that is computed again, which keeps none of them.
+    """
+    if not torch.is_grad_enabled() or traced() or refusal() or inputs_are_kept.get():
         return nullcontext()
     return saved_tensors_hooks(_pack, _unpack)
 

@@ -16,17 +16,17 @@ from torch.autograd.graph import Node
 
 _VIEWS = {"ExpandBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "UnsqueezeBackward0", "ViewBackward0"}
 
-_inputs_are_kept: ContextVar[bool] = ContextVar("inputs_are_kept", default=False)
+inputs_are_kept: ContextVar[bool] = ContextVar("inputs_are_kept", default=False)
 
 
 @contextmanager
 def keeping_inputs() -> Iterator[None]:
     """Within a `with` block neurons keep their inputs: what batch norms keep may be read only once there."""
-    token = _inputs_are_kept.set(True)
+    token = inputs_are_kept.set(True)
     try:
         yield
     finally:
-        _inputs_are_kept.reset(token)
+        inputs_are_kept.reset(token)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class NormOutput:
 
 def norm_output(x: Tensor) -> NormOutput | None:
     """How to compute `x` again, if it is a float32 output of `nn.BatchNorm` on the CPU or a view of one."""
-    node = None if _inputs_are_kept.get() else x.grad_fn
+    node = None if inputs_are_kept.get() else x.grad_fn
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
     if node is None or node.name() != "NativeBatchNormBackward0" or x.dtype != torch.float32 or x.is_cuda:

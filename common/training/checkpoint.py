@@ -74,7 +74,16 @@ def load_checkpoint(path: str | Path, metadata: Mapping[str, object] | None = No
         raise UserError(
             f"{path} belongs to another run: {'; '.join(differences)}; resume with the settings of the checkpoint"
         )
-    return content
+    return _joined(content, Path(path))
+
+
+def _joined(content: object, path: Path) -> object:
+    """What a file holds, with the tensors that several processes wrote beside it if it is a checkpoint of `--fsdp`."""
+    if not isinstance(content, dict) or not isinstance(name := content.get("parts"), str):
+        return content
+    from common.training.sharding import read_parts  # slow to import
+
+    return read_parts(path.with_name(Path(name).name), content)
 
 
 def load_weights(model: nn.Module, path: str | Path, *, allow_nan: bool = False) -> None:
@@ -94,7 +103,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, damaged or holds something else.
     """
-    return state_of(read_file(locate(path)), path)
+    file = Path(locate(path))
+    return state_of(_joined(read_file(file), file), path)
 
 
 def state_of(state: object, path: str | Path) -> dict[str, Tensor]:

@@ -97,10 +97,6 @@ class TrainingState:
         """
         content = load_checkpoint(path, metadata)
         try:
-            if content.get("parts") is not None:
-                from common.training.sharding import read_parts
-
-                content = read_parts(path.with_name(Path(content["parts"]).name), content)
             self._take(content, path, process)
             return len(content["ranks"])
         except UserError:

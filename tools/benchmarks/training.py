@@ -25,7 +25,7 @@ from tools.papers import papers
 
 SETTINGS = (Setting(1, True),)
 PROCESS = Process(0, 1, 0, torch.device("cpu"))
-DEMO = {"model_name": "sma_vgg8_cifar10dvs", "T": 4, "num_classes": 10, "width": 0.25}
+DEMO = {"name": "sma_vgg8_cifar10dvs", "T": 4, "num_classes": 10, "width": 0.25}
 STEPS, BATCH = 20, 16
 MEMORY = {
     "sdt_v3_173m, batch 2": ("sdt_v3_173m", {}, 2),
@@ -38,13 +38,19 @@ QUICK_MEMORY = {"ms_resnet18, T=2, batch 1": ("ms_resnet18", {"T": 2, "width": 8
 
 def demo(steps: int, batch: int) -> tuple[nn.Module, DataLoader]:
     """The network, and a loader of random frames `[B, T, 2, 32, 32]` and labels `[B]`."""
+    model = network(**DEMO)
+    frames = torch.rand(steps * batch, DEMO["T"], 2, 32, 32).round()
+    data = TensorDataset(frames, torch.randint(10, (len(frames),)))
+    return model, make_loader(data, batch, train=True, process=PROCESS, drop_last=True)
+
+
+def network(name: str, **arguments: object) -> nn.Module:
+    """A network of this repository, the same each time."""
     import timm
 
     papers()  # registers the networks
     torch.manual_seed(0)
-    frames = torch.rand(steps * batch, DEMO["T"], 2, 32, 32).round()
-    data = TensorDataset(frames, torch.randint(10, (len(frames),)))
-    return timm.create_model(**DEMO), make_loader(data, batch, train=True, process=PROCESS, drop_last=True)
+    return timm.create_model(name, **arguments)
 
 
 def loss_fn(output: Tensor, labels: Tensor) -> Tensor:
@@ -113,11 +119,7 @@ def peak(case: str, again: bool, quick: bool) -> dict:
     """MiB that forward and backward allocate beside weights, gradients and input; meant for a fresh process."""
     name, arguments, batch = (QUICK_MEMORY if quick else MEMORY)[case]
     measure.return_freed_memory()
-    papers()
-    torch.manual_seed(0)
-    import timm
-
-    model = timm.create_model(name, **arguments).train()
+    model = network(name, **arguments).train()
     if again:
         model.set_grad_checkpointing()
     images = torch.rand(model.layout.at(32).shape(batch) if quick else model.layout.shape(batch))

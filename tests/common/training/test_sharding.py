@@ -75,8 +75,14 @@ def test_parts_that_are_missing_are_named(sharded, tmp_path):
 
 
 def test_the_best_weights_are_a_plain_file(sharded):
+    load_weights(toy.Toy(0.0), sharded[1] / "best.pt")
+
+
+def test_the_weights_can_be_taken_from_a_checkpoint_in_parts(sharded):
     model = toy.Toy(0.0)
-    load_weights(model, sharded[1] / "best.pt")
+    load_weights(model, sharded[1] / "checkpoint.pt")
+    best = torch.load(sharded[1] / "best.pt", weights_only=True)
+    assert model.state_dict().keys() == best.keys()
 
 
 def test_a_single_process_has_nothing_to_share(tmp_path):
