@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from common.training import (
     make_loader,
     mean_over_time,
     mixed_precision,
+    own_name,
     stack_time_first,
     start_from,
 )
@@ -60,6 +62,8 @@ def main(recipe: Recipe) -> None:
     args = parse(recipe)
     process = begin(args)
     train_set, test_set = datasets(recipe, args, process)
+    if own := own_name(args, train_set.num_classes, type(train_set).num_classes):
+        recipe = replace(recipe, script=f"vgg8_{own}_SMA")
     args.num_classes = class_count(args.num_classes or classes_to_test(args), train_set.num_classes, train_set.root)
     model = build_model(recipe, args, process)
     describe(model, test_set)

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.history and not options.run:
         raise UserError("nothing to draw: name a log.csv or summary.csv, or a published run that --list shows (--run)")
     own = {str(path.parent): read_history(path) for path in options.history}
-    classes = [options.num_classes] if options.num_classes else [number_of_classes(p.parent) for p in options.history]
+    classes = [options.num_classes] if options.num_classes else [classes_beside(p.parent) for p in options.history]
     path = options.output.with_suffix(f".{options.format}") if options.format else options.output
     try:
         draw(own, {name: published(runs[name]) for name in options.run}, path, classes)
@@ -87,7 +87,7 @@ def read_history(path: Path) -> Curves:
     return found
 
 
-def number_of_classes(folder: Path) -> int | None:
+def classes_beside(folder: Path) -> int | None:
     """How many classes the cards of the weights in the folder of a run name."""
     return max((len(card_facts(card).get("classes", ())) for card in folder.glob("*.json")), default=0) or None
 

@@ -14,7 +14,7 @@ from common.kernels import use, use_convolution
 from common.predict import Predictor
 from tests.tools.small_networks import SMALL_NETWORKS, lively
 from tools import export
-from tools.networks import build
+from tools.networks import build, number_of_classes
 from tools.papers import cards
 from tools.programs import export_program
 
@@ -210,3 +210,12 @@ def test_nir_without_its_extra_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tools.nir", None)
     with pytest.raises(UserError, match=r'pip install "spiking-papers\[nir\]"'):
         export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, kwargs", EXPORTED)
+def test_the_number_of_classes_is_that_of_the_outputs(name, kwargs):
+    model = build(name, kwargs).eval()
+    with torch.no_grad():
+        output = model(torch.rand(model.layout.at(32, T=4).shape()))
+    assert number_of_classes(model) == output.shape[1 if output.ndim == 4 and "seg" in name else -1]
