@@ -26,6 +26,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "own_data.md"
+SMALL_CAMERA = {"--downsample 4": "--downsample 1", "--input-shape 4 1 2 45 60": "--input-shape 4 1 2 34 34"}
+"""What N-MNIST, of 34 x 34 pixels, needs in place of what N-Caltech101 has."""
 PICTURES = {"train": range(6), "val": range(6, 9)}
 """Numbers of the pictures of each class."""
 CLASSES = {"recordings": ("up", "down"), "other_recordings": ("left", "right", "still")}
@@ -35,9 +37,12 @@ PUBLISHED = 7
 """Classes of the weights that stand for the published ones."""
 
 
-def commands(page: Path = PAGE) -> list[list[str]]:
-    """The words after `python` of each command."""
-    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+def commands(*, real: bool = False) -> list[list[str]]:
+    """The words after `python` of each command of the page; for `real` data with the sizes of their camera."""
+    text = PAGE.read_text()
+    for usual, small in SMALL_CAMERA.items() if real else ():
+        text = text.replace(usual, small)
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("python ")]
     return [shlex.split(line)[1:] for line in lines]
 
@@ -96,11 +101,11 @@ def write_weights(path: Path) -> None:
     save_file({key: value.clone() for key, value in state.items()}, path)
 
 
-def walk(folder: Path, epochs: int | None) -> int:
-    """Run the commands in `folder`, print what each took and said last; the number of those that failed."""
+def walk(folder: Path, epochs: int | None, way: list[list[str]]) -> int:
+    """Run the commands of the `way` in `folder`, print what each took and said last; how many failed."""
     environment = os.environ | {"TORCH_HOME": str(folder / "torch"), "OMP_WAIT_POLICY": "passive"}
     failed = 0
-    for script, *arguments in commands():
+    for script, *arguments in way:
         shorter = ["--epochs", str(epochs)] if epochs and "--epochs" in arguments else []
         begin = time.monotonic()
         words = [sys.executable, str(ROOT / script), *arguments, *shorter]
@@ -124,8 +129,9 @@ def main() -> int:
         folder = (options.output or Path(temporary) / "way").resolve()
         folder.mkdir(parents=True)
         prepare(folder, options.real and options.real.resolve())
-        failed = walk(folder, options.epochs)
-    print(f"{len(commands())} commands, {failed} failed")
+        way = commands(real=bool(options.real))
+        failed = walk(folder, options.epochs, way)
+    print(f"{len(way)} commands, {failed} failed")
     return failed
 
 

@@ -22,16 +22,16 @@ REAL = ROOT.parent / "shared" / "data"
     ],
     ids=["made", "real"],
 )
-def place(tmp_path, request):
-    """A folder with the data of the page."""
+def way(tmp_path, request):
+    """A folder with the data of the page, and its commands."""
     prepare(tmp_path, request.param)
-    return tmp_path
+    return tmp_path, commands(real=bool(request.param))
 
 
 @pytest.mark.slow
-def test_every_command_of_the_page_runs(place):
-    printed = []
-    for script, *arguments in commands():
+def test_every_command_of_the_page_runs(way):
+    (place, steps), printed = way, []
+    for script, *arguments in steps:
         epochs = ["--epochs", "1"] if "--epochs" in arguments else []
         done = run_program(ROOT / script, *arguments, *epochs, cwd=place, TORCH_HOME=str(place / "torch"))
         assert done.returncode == 0, (script, arguments, done.stderr)

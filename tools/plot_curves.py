@@ -135,9 +135,10 @@ def draw(
                 draw_chance(axes, count)
         axes.set_ylabel(panel, fontsize=8)
         axes.tick_params(labelsize=7)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.grid(alpha=0.3)
     axes.set_xlabel("epoch, counted from 0", fontsize=8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines if line.get_label()[0] != "_"}
     figure.legend(lines.values(), lines, loc="outside lower center", fontsize=6.5)
     save_figure(figure, path)
