@@ -29,10 +29,10 @@ PAGE = ROOT / "docs" / "own_data.md"
 SMALL_CAMERA = {"--downsample 4": "--downsample 1", "--input-shape 4 1 2 45 60": "--input-shape 4 1 2 34 34"}
 """What N-MNIST, of 34 x 34 pixels, needs in place of what N-Caltech101 has."""
 PICTURES = {"train": range(6), "val": range(6, 9)}
-"""Numbers of the pictures of each class."""
+"""Numbers of the made pictures of each class; of real ones all are taken."""
 CLASSES = {"recordings": ("up", "down"), "other_recordings": ("left", "right", "still")}
 PER_CLASS = 10
-"""Recordings."""
+"""Recordings that are made."""
 PUBLISHED = 7
 """Classes of the weights that stand for the published ones."""
 
@@ -58,7 +58,7 @@ def prepare(folder: Path, real: Path | None = None) -> None:
     for home, names in CLASSES.items():
         for name, source in zip(names, cycle(sources)):
             (folder / home / name).mkdir(parents=True)
-            for number, recording in enumerate(sorted(source.glob("*.bin"))[:PER_CLASS]):
+            for number, recording in enumerate(sorted(source.glob("*.bin"))):
                 shutil.copy(recording, folder / home / name / f"{number:04}.bin")
     write_weights(folder / "torch" / "hub" / "spiking-papers" / "sdt_v3_5m.safetensors")
 
@@ -69,7 +69,7 @@ def pictures(part: str, numbers: range, real: Path | None) -> Iterator[tuple[int
     for shade, name in enumerate(("cat", "dog")):
         if real:
             found = sorted((real / "cifar10_jpg" / part.replace("val", "test") / name).glob("*.jpg"))
-            yield from ((number, name, Image.open(path)) for number, path in zip(numbers, found, strict=False))
+            yield from ((number, name, Image.open(path)) for number, path in enumerate(found))
             continue
         for number in numbers:
             pixels = rng.integers(120 * shade, 120 * shade + 120, (72, 80, 3), dtype=np.uint8)

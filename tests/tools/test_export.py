@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import timm
@@ -172,6 +173,25 @@ def test_a_folder_of_the_hub_tells_its_network_and_classes(hub):
 def test_a_network_without_weights_says_how_to_name_them():
     with pytest.raises(UserError, match=r"sdt_v3_5m ships no weights; .*'local-dir:FOLDER'"):
         timm.create_model("sdt_v3_5m", pretrained=True)
+
+
+def test_weights_on_the_hub_are_asked_for_by_name_and_revision(hub, monkeypatch):
+    asked = []
+
+    def download(name, file, revision, cache_dir):
+        asked.append((name, file, revision))
+        if revision is None:
+            raise OSError("no network\nat all")
+        return str(hub / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    load = partial(timm.create_model, SMALL[0], width=0.125, T=2, pretrained=True)
+    assert load(pretrained_cfg_overlay={"hf_hub_id": "me/net@v2"}).T == 2
+    with pytest.raises(
+        UserError, match=r"model\.safetensors of me/net from the hub: no network; check name and network"
+    ):
+        load(pretrained_cfg_overlay={"hf_hub_id": "me/net"})
+    assert asked == [("me/net", "model.safetensors", "v2"), ("me/net", "model.safetensors", None)]
 
 
 def test_nir_graph_is_written(tmp_path, capsys):
