@@ -117,8 +117,8 @@ class Predictor:
             ) from error
         if not isinstance(output, Tensor) or output.ndim > 3:
             raise UserError(
-                f"{type(self.model).__name__} finds objects or regions, not one class; use `python tools/predict.py`, "
-                "or sdt_v3.dense_predict.drawer"
+                f"{type(self.model).__name__} finds objects or regions, not one class; `python tools/predict.py` "
+                "lists and draws them"
             )
         return output.flatten(0, -2).float().mean(0)
 
