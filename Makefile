@@ -12,7 +12,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 SANITIZER_SETTINGS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2
 
-.PHONY: demo test test-slow smoke bench lint attack sanitize docs
+.PHONY: demo test test-slow smoke newcomer bench lint attack sanitize docs
 
 demo: $(READY)  ## train and evaluate SMA-VGG8 on the built-in tiny CIFAR10-DVS
 	$(BIN)/python sma/vgg8_cifar10dvs_SMA.py --tiny
@@ -25,6 +25,9 @@ test-slow: $(READY)  ## the tests that train for minutes
 
 smoke: $(READY)  ## every entry script on its tiny data
 	$(BIN)/python ci/smoke.py
+
+newcomer: $(READY)  ## every command of docs/own_data.md, from data to a report
+	$(BIN)/python ci/newcomer.py
 
 attack: $(READY)  ## damaged files, killed processes, full disks; writes docs/reliability.md
 	$(BIN)/python -m tests.attack

@@ -108,13 +108,19 @@ class Predictor:
         """The mean output of all time steps, `[K]`, for one clip of `source`."""
         x, _ = self.model.layout.arranged(sample.values, type(self.model).__name__)
         try:
-            return self.model(x.to(self.device)).flatten(0, -2).float().mean(0)
+            output = self.model(x.to(self.device))
         except (ValueError, RuntimeError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{type(self.model).__name__} refuses {source} as {list(x.shape)}: {reason}; see -T, --size and "
                 "--downsample"
             ) from error
+        if not isinstance(output, Tensor) or output.ndim > 3:
+            raise UserError(
+                f"{type(self.model).__name__} finds objects or regions, not one class; `python tools/predict.py` "
+                "lists and draws them"
+            )
+        return output.flatten(0, -2).float().mean(0)
 
     def name(self, label: int) -> str:
         """What a class is called; its number if that is not known."""

@@ -40,9 +40,7 @@ def load_pretrained(
         path = Path(file)
         path = path / WEIGHTS if path.is_dir() else path
     elif repository := known.get("hf_hub_id"):
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(repository, WEIGHTS, cache_dir=cache_dir))
+        path = fetched(repository, cache_dir)
     else:
         raise UserError(
             f"{name} ships no weights; say where they are, by pretrained_cfg_overlay={{'file': ...}} or the name "
@@ -51,3 +49,21 @@ def load_pretrained(
     state, own = read_weights(path), model.state_dict()
     renewed = heads_of_other_classes(model, state)
     load_state(model, {**state, **{key: own[key] for key in renewed}}, path)
+
+
+def fetched(repository: str, cache_dir: str | Path | None) -> Path:
+    """The weights in OWNER/NAME or OWNER/NAME@REVISION on the Hugging Face hub, downloaded once.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    name, _, revision = repository.partition("@")
+    try:
+        return Path(hf_hub_download(name, WEIGHTS, revision=revision or None, cache_dir=cache_dir))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"cannot fetch {WEIGHTS} of {repository} from the hub: {reason}; check name and network"
+        ) from error

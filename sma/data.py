@@ -12,7 +12,7 @@ TINY_SET = {"classes": 10, "per_class": 100}
 
 
 def datasets(recipe: Recipe, args: argparse.Namespace, process: Process) -> tuple[EventFrames, EventFrames]:
-    """Training and test part; raw recordings (or the tiny set) are converted below the output folder first."""
+    """Training and test part; raw recordings (or the tiny set) are converted first."""
     card = cards()[recipe.dataset]
     settings = {"T": args.T, "split_by": args.split_by, "downsample": args.downsample}
     root = frames_root(card, args, process, data_folder(recipe.data_folder), TINY_SET, **settings)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from common.analysis import figures
 from common.analysis.evaluation import evaluate_fully
 from common.analysis.firing_rates import firing_rates, write_rates
 from common.datasets.event_frames import EventFrames
+from common.errors import UserError
 from common.training import (
     Process,
     Scale,
@@ -29,6 +31,7 @@ from common.training import (
     make_loader,
     mean_over_time,
     mixed_precision,
+    own_name,
     stack_time_first,
     start_from,
 )
@@ -36,6 +39,9 @@ from common.training.record import Board
 from sma.data import datasets
 from sma.flags import TINY, Recipe, parse
 from sma.results import weights_path, write_results
+
+SMALLEST = 32
+"""Pixels of the shorter side of a frame."""
 
 
 def build_model(recipe: Recipe, args: argparse.Namespace, process: Process) -> nn.Module:
@@ -60,6 +66,14 @@ def main(recipe: Recipe) -> None:
     args = parse(recipe)
     process = begin(args)
     train_set, test_set = datasets(recipe, args, process)
+    if min(train_set.sensor_size) < SMALLEST:
+        size = " x ".join(map(str, train_set.sensor_size))
+        raise UserError(
+            f"{train_set.root}: frames of {size} pixels are too small for this network, which takes {SMALLEST} x "
+            f"{SMALLEST}; lower --downsample"
+        )
+    if own := own_name(args, train_set.num_classes, type(train_set).num_classes):
+        recipe = replace(recipe, script=f"vgg8_{own}_SMA")
     args.num_classes = class_count(args.num_classes or classes_to_test(args), train_set.num_classes, train_set.root)
     model = build_model(recipe, args, process)
     describe(model, test_set)

@@ -66,7 +66,6 @@ class EventRecipe:
 
     dataset: str
     folder: str
-    num_classes: int
     epochs: int
     names: tuple[str, ...] = ()
     """Further names of the data set that `--dataset` takes."""
@@ -89,8 +88,8 @@ TINY_EVENTS = {
 }
 """A preset for a laptop: a narrow network of one block, few steps, 32 x 32 pixels. None of it is the papers'."""
 
-CIFAR10_DVS = EventRecipe("cifar10dvs", "cifar10dvs", num_classes=10, epochs=96)
-DVS128_GESTURE = EventRecipe("dvs128", "DVS128Gesture", num_classes=11, epochs=192, names=("dvs128_gesture",))
+CIFAR10_DVS = EventRecipe("cifar10dvs", "cifar10dvs", epochs=96)
+DVS128_GESTURE = EventRecipe("dvs128", "DVS128Gesture", epochs=192, names=("dvs128_gesture",))
 
 
 def image_flags(recipe: ImageRecipe) -> Flags:
@@ -185,7 +184,7 @@ def parse_events(recipe: EventRecipe, arguments: Sequence[str] | None = None) ->
     option("--model", default="SEWResNet", help="names the folder of the run, nothing else; see --network")
     names = (recipe.dataset, recipe.folder, recipe.folder.lower(), *recipe.names)
     option("--dataset", choices=tuple(dict.fromkeys(names)), default=recipe.dataset)
-    option("--num-classes", type=int, default=recipe.num_classes, minimum=1)
+    option("--num-classes", type=int, minimum=1, help="outputs of the network, by default the classes of the data")
     option("-b", "--batch-size", type=int, default=16, minimum=1, help="per process")
     option("-j", "--workers", type=int, default=4, help="loader processes, at most one per core")
     option("-T", "--T", dest="T", type=int, default=16, minimum=1, help="frames per recording")

@@ -17,6 +17,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from common.analysis.figures import FORMATS
 from common.conversion import stages
 from common.conversion.cache import shortened
 from common.conversion.split import FILE, FIRST_FILE, first_split, load_split, read_split, save_split
@@ -70,6 +71,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     draw.add_argument("--samples", type=int, default=8, help="how many (default: %(default)s)")
     draw.add_argument("-T", type=int, help=f"frames; by default those that there are, or {FRAMES} cut from events")
     draw.add_argument("--output", type=Path, default=Path("previews"), help="folder (default: %(default)s)")
+    draw.add_argument("--format", choices=FORMATS, default="png", help="of the pictures (default: %(default)s)")
     pack = _verb(verbs, "shard", shard, "put pictures into tar files that training reads like their folders")
     pack.add_argument("--source", type=Path, required=True, help="folder of the prepared data set; only read")
     pack.add_argument("--output", type=Path, required=True, help="folder for the shards; complete ones there are kept")
@@ -295,7 +297,9 @@ def preview(options: argparse.Namespace) -> None:
     if options.samples < 1 or (options.T is not None and options.T < 1):
         raise UserError("--samples and -T must be at least 1")
     view = data_preview.choose(data_set.views(options.root), options.T)
-    for path in data_preview.draw(view, options.samples, options.T or FRAMES, options.output, data_set.class_name):
+    for path in data_preview.draw(
+        view, options.samples, options.T or FRAMES, options.output, data_set.class_name, options.format
+    ):
         print(path)
 
 

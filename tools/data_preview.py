@@ -43,7 +43,9 @@ def spread(entries: Sequence[Entry], count: int) -> list[Entry]:
     return [ordered[int(place)] for place in places]
 
 
-def draw(view: View, count: int, T: int, folder: Path, class_name: Callable[[str], str]) -> list[Path]:
+def draw(
+    view: View, count: int, T: int, folder: Path, class_name: Callable[[str], str], kind: str = "png"
+) -> list[Path]:
     """Write pictures of `count` samples to `folder` and return their paths.
 
     Recordings get a strip `<sample>.png` of up to 16 frames and an animation `<sample>.gif` each; all samples together
@@ -55,6 +57,7 @@ def draw(view: View, count: int, T: int, folder: Path, class_name: Callable[[str
         T: frames to cut from a recording that is kept as events.
         folder: where to write.
         class_name: what a class folder means.
+        kind: of the pictures; animations are GIF.
 
     Raises:
         UserError: a damaged sample, or a folder that cannot be written.
@@ -69,10 +72,10 @@ def draw(view: View, count: int, T: int, folder: Path, class_name: Callable[[str
         frames = sample if sample.dtype.names is None else _cut(sample, T)
         stem = re.sub(r"[^\w.-]+", "_", view.name(entry).removesuffix(entry.path.suffix))
         shown = frames[np.linspace(0, len(frames), min(STRIP, len(frames)), endpoint=False).astype(int)]
-        written.append(event_strip(shown, folder / f"{stem}.png", f"{title}: {view.name(entry)}"))
+        written.append(event_strip(shown, folder / f"{stem}.{kind}", f"{title}: {view.name(entry)}"))
         written.append(save_gif(frames, folder / f"{stem}.gif", zoom=max(1, SIDE // frames.shape[2])))
         overview.append((title, to_rgb(_summed(frames))))
-    return [*written, _grid(overview, folder / "overview.png", view.stage)]
+    return [*written, _grid(overview, folder / f"overview.{kind}", view.stage)]
 
 
 def _cut(events: np.ndarray, T: int) -> np.ndarray:

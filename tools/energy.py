@@ -3,9 +3,9 @@
     python tools/energy.py spikingformer_8_512 --input-shape 1 4 3 224 224 --weights checkpoint.pth.tar
     python tools/energy.py sma_vgg8_dvs128 --random events
 
-Writes <MODEL>.csv and <MODEL>.png to --output-dir. Rates mean little without --weights and --input, the trained network
-and real data. Frames [B, T, C, H, W] make Spikingformer count its first convolution at each step, as its authors do;
-an image [B, C, H, W] counts it once, as it is computed here.
+Writes <MODEL>.csv and <MODEL>.png (or --format pdf, svg) to --output-dir. Rates mean little without --weights and
+--input, the trained network and real data. Frames [B, T, C, H, W] make Spikingformer count its first convolution at
+each step, as its authors do; an image [B, C, H, W] counts it once, as it is computed here.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from common.analysis.energy import Formula, with_heads
 from common.analysis.energy_report import energy_report
+from common.analysis.figures import FORMATS
 from common.analysis.operations import count_operations
 from common.errors import UserError, nearest
 from common.training import run
@@ -53,6 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ac-pj", type=float, help="energy of an addition, default 0.9")
     parser.add_argument("--attention-heads", type=int, help="count attention as if divided into this many heads")
     parser.add_argument("--output-dir", default="energy", help="folder of the table and the figure")
+    parser.add_argument("--format", choices=FORMATS, default="png", help="of the figure (%(default)s)")
     return parser.parse_args(arguments)
 
 
@@ -72,7 +74,7 @@ def report(options: argparse.Namespace) -> None:
     name = options.formula or (card.name if (card := card_of(options.model)).energy else "spikingformer")
     formula = chosen(name, options.mac_pj, options.ac_pj)
     print(f"{options.model}, input {list(x.shape)}, formula {name}: {formula}")
-    energy_report(layers, formula, options.output_dir, options.model)
+    energy_report(layers, formula, options.output_dir, options.model, options.format)
     if not options.input:
         print("warning: random input, so the firing rates are not those of real data; give some by --input")
 

@@ -15,6 +15,7 @@ from common.files import atomic_path
 from common.paper import Networks, Paper
 from common.pretrained import WEIGHTS
 from common.weights import card_file
+from tools.networks import number_of_classes
 from tools.papers import card_of
 
 README = """---
@@ -56,12 +57,12 @@ def write_folder(model: nn.Module, card: Mapping[str, object], folder: Path) -> 
     reading = card.get("reading") or {}
     config = {
         "architecture": name,
-        "num_classes": model.num_classes,
+        "num_classes": number_of_classes(model),
         "label_names": classes or None,
         "model_args": create,
         "pretrained_cfg": {
             "input_size": [model.layout.channels, *model.layout.size],
-            "num_classes": model.num_classes,
+            "num_classes": number_of_classes(model),
             **{key: reading[key] for key in ("mean", "std", "interpolation") if key in reading},
         },
     }
@@ -95,6 +96,6 @@ def readme(model: nn.Module, card: Networks, classes: list[str]) -> str:
         axes=model.layout.axes.upper().replace(" ", ", "),
         shape=list(model.layout.shape()),
         arguments=", ".join(f"`{key}={value!r}`" for key, value in create.items()) or "those of its name",
-        classes=", ".join(classes) if classes else model.num_classes,
+        classes=", ".join(classes) if classes else number_of_classes(model),
         citation=f"Paper: {card.reference}. Original code: {card.code}, licence: {card.licence}." if paper else "",
     )

@@ -51,6 +51,12 @@ def trained(name: str, arguments: Sequence[str], weights: str | Path | None) -> 
     return model
 
 
+def number_of_classes(model: nn.Module) -> int:
+    """The classes that a network tells apart: as it says, or else the outputs of its last linear layer."""
+    last = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+    return getattr(model, "num_classes", *last)
+
+
 def key_value(argument: str) -> tuple[str, object]:
     """("T", 4) of the text "T=4".
 

@@ -63,7 +63,7 @@ def save_onnx(program: ExportedProgram, path: Path, model: nn.Module, samples: I
         else:
             raise UserError(
                 f"{path} was not written: ONNX Runtime gives another output than {name} for {TRIED - equal} of {TRIED} "
-                f"random samples, apart by at least {min(differences):.2g}"
+                f"random samples, by up to {max(differences):.2g}"
             )
     said = f"equal to the network to {TOLERANCE:g} on {equal} random samples"
     if equal < len(differences):

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.history and not options.run:
         raise UserError("nothing to draw: name a log.csv or summary.csv, or a published run that --list shows (--run)")
     own = {str(path.parent): read_history(path) for path in options.history}
-    classes = [options.num_classes] if options.num_classes else [number_of_classes(p.parent) for p in options.history]
+    classes = [options.num_classes] if options.num_classes else [classes_beside(p.parent) for p in options.history]
     path = options.output.with_suffix(f".{options.format}") if options.format else options.output
     try:
         draw(own, {name: published(runs[name]) for name in options.run}, path, classes)
@@ -87,7 +87,7 @@ def read_history(path: Path) -> Curves:
     return found
 
 
-def number_of_classes(folder: Path) -> int | None:
+def classes_beside(folder: Path) -> int | None:
     """How many classes the cards of the weights in the folder of a run name."""
     return max((len(card_facts(card).get("classes", ())) for card in folder.glob("*.json")), default=0) or None
 
@@ -135,9 +135,10 @@ def draw(
                 draw_chance(axes, count)
         axes.set_ylabel(panel, fontsize=8)
         axes.tick_params(labelsize=7)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.grid(alpha=0.3)
     axes.set_xlabel("epoch, counted from 0", fontsize=8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines if line.get_label()[0] != "_"}
     figure.legend(lines.values(), lines, loc="outside lower center", fontsize=6.5)
     save_figure(figure, path)

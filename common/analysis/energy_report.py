@@ -10,10 +10,12 @@ from common.analysis.operations import LayerOperations
 from common.files import atomic_path
 
 
-def energy_report(layers: Sequence[LayerOperations], formula: Formula, folder: str | Path, name: str) -> Energy:
-    """Write `<name>.csv` and `<name>.png` to `folder`, print the totals of one inference and return them."""
+def energy_report(
+    layers: Sequence[LayerOperations], formula: Formula, folder: str | Path, name: str, kind: str = "png"
+) -> Energy:
+    """Write `<name>.csv` and `<name>.<kind>` to `folder`, print the totals of one inference and return them."""
     rows, total = energy_table(layers, formula), energy(layers, formula)
-    table, figure = Path(folder) / f"{name}.csv", Path(folder) / f"{name}.png"
+    table, figure = Path(folder) / f"{name}.csv", Path(folder) / f"{name}.{kind}"
     with atomic_path(table) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -62,7 +62,8 @@ def training_curves(
             if f"{part}_{key}" in history[0]:
                 axes.plot(epochs, [row[f"{part}_{key}"] for row in history], marker=".", label=part)
         axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.ticklabel_format(axis="y", useOffset=False)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
     best = max(history, key=lambda row: row[f"test_{measure}"])
     label = f"best test, {best[f'test_{measure}']:.1f} % at {best['epoch']}"

@@ -64,7 +64,7 @@ def draw_panels(
         axes.set_ylabel(panel.axes[0], fontsize=6)
         axes.set_xlabel(panel.axes[1], fontsize=6)
         axes.tick_params(labelsize=5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     for axes in list(grid):
         axes.axis("off")
     return save_figure(figure, path)

@@ -6,7 +6,7 @@ The published trainers of MS-ResNet, GAC, SMA-ResNet and Att-MS-ResNet are one p
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ from common.training import (
     main_first,
     make_shared_loader,
     mixed_precision,
+    own_name,
     run_folder,
     smooth_cross_entropy,
     start_from,
@@ -61,6 +62,8 @@ TINY = {
     "epochs": 12,
 }
 """A preset for a laptop: half the width, four blocks, small images, mild augmentation. Not the papers' setting."""
+CLASSES = 1000
+"""Of ImageNet."""
 TINY_SET = {"per_class": 60, "test_per_class": 10}
 
 
@@ -195,6 +198,8 @@ def main(preset: Preset) -> None:
         return
     train_set = imagenet(root, True, train_transform(args.img_size, args.min_area, args.auto_augment))
     check_classes(train_set, test_set)
+    if own := own_name(args, len(test_set.classes), CLASSES):
+        preset = replace(preset, tag=f"{own}_ACC")
     model = build_model(preset, args, classes_of(args, test_set), process)
     describe(model, test_set)
     if process.is_main:

@@ -20,6 +20,7 @@ from common.training.program import (
     evaluation_folder,
     grad_scaler,
     mixed_precision,
+    own_name,
     precision,
     run_folder,
     start_from,

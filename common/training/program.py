@@ -119,6 +119,11 @@ def class_count(wanted: int | None, found: int, root: Path, flag: str = "--num-c
     return found if wanted is None else wanted
 
 
+def own_name(args: argparse.Namespace, found: int, published: int) -> str | None:
+    """What runs and files are called on own data, which have another number of classes than the published set."""
+    return args.data_path.resolve().name if args.data_path and not args.tiny and found != published else None
+
+
 def mixed_precision(args: argparse.Namespace, process: Process) -> bool:
     """Whether to compute in half precision: on CUDA, unless `--amp` or `--no-amp` says otherwise."""
     return process.device.type == "cuda" if args.amp is None else args.amp

@@ -16,7 +16,7 @@ TINY_GESTURES = {"classes": 10, "per_class": 40}
 
 
 def datasets(args: argparse.Namespace, process: Process) -> tuple[Dataset, Dataset]:
-    """Training and test part; a tiny set, or frames of raw gestures, are made below the output folder first.
+    """Training and test part; a tiny set, or frames of raw gestures, are made first.
 
     Raises:
         UserError: missing or damaged data.

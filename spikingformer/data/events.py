@@ -8,7 +8,7 @@ from torch import Tensor
 
 from common.datasets.card import cards
 from common.datasets.event_frames import EventFrames
-from common.training import Process, class_count, data_folder, mix_frames
+from common.training import Process, class_count, classes_to_test, data_folder, mix_frames
 from common.training.event_data import frames_root
 from spikingformer.flags import EventRecipe
 from spikingformer.recipe import BatchTransform
@@ -17,7 +17,9 @@ TINY_SET = {"classes": 10, "per_class": 100}
 
 
 def datasets(recipe: EventRecipe, args: argparse.Namespace, process: Process) -> tuple[EventFrames, EventFrames]:
-    """Training and test part; raw recordings (or the tiny set) are converted below the output folder first.
+    """Training and test part; raw recordings (or the tiny set) are converted first.
+
+    Completes `args.num_classes`.
 
     Raises:
         UserError: unusable recordings, or more classes than `--num-classes`.
@@ -28,7 +30,7 @@ def datasets(recipe: EventRecipe, args: argparse.Namespace, process: Process) ->
     root = frames_root(card, args, process, data_folder(recipe.folder), TINY_SET, **settings)
     part = partial(card.loader, root, split=args.split, **settings)
     train_set, test_set = part(train=True, transform=augment if args.augment else None), part(train=False)
-    class_count(args.num_classes, train_set.num_classes, root)
+    args.num_classes = class_count(args.num_classes or classes_to_test(args), train_set.num_classes, root)
     return train_set, test_set
 
 

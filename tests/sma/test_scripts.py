@@ -142,6 +142,10 @@ def test_missing_data_name_the_folder_and_the_command(refusal, tmp_path):
     assert "DvsGesture.tar.gz" in line
 
 
+def test_frames_too_small_for_the_network_are_refused(refusal):
+    assert "lower --downsample" in refusal("cifar10dvs", "--downsample", "8")
+
+
 def test_an_empty_folder_is_refused(refusal, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "empty" in refusal("cifar10dvs", data=tmp_path / "empty")

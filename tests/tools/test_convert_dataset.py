@@ -360,8 +360,8 @@ def test_a_preview_of_recordings_is_a_strip_and_an_animation_each_and_an_overvie
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_preview_of_pictures_is_one_grid(roots, name, tmp_path):
-    main("preview", name, roots[name], "--samples", 9, "--output", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["overview.png"]
+    main("preview", name, roots[name], "--samples", 9, "--format", "pdf", "--output", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["overview.pdf"]
 
 
 def test_an_animation_shows_the_frames_that_are_asked_for(roots, tmp_path):

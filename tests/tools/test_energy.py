@@ -29,6 +29,11 @@ def test_table_and_figure_are_written(tmp_path, capsys):
     )
 
 
+def test_the_figure_can_be_a_drawing(tmp_path):
+    run(tmp_path, *FRAMES, "--format", "svg")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".svg"}
+
+
 def test_table_names_every_layer_with_its_kind_of_input(tmp_path):
     run(tmp_path, *FRAMES)
     inputs = {row["layer"]: row["input"] for row in rows(tmp_path) if row["kind"] == "conv"}

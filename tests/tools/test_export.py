@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import timm
@@ -14,7 +15,7 @@ from common.kernels import use, use_convolution
 from common.predict import Predictor
 from tests.tools.small_networks import SMALL_NETWORKS, lively
 from tools import export
-from tools.networks import build
+from tools.networks import build, number_of_classes
 from tools.papers import cards
 from tools.programs import export_program
 
@@ -174,6 +175,25 @@ def test_a_network_without_weights_says_how_to_name_them():
         timm.create_model("sdt_v3_5m", pretrained=True)
 
 
+def test_weights_on_the_hub_are_asked_for_by_name_and_revision(hub, monkeypatch):
+    asked = []
+
+    def download(name, file, revision, cache_dir):
+        asked.append((name, file, revision))
+        if revision is None:
+            raise OSError("no network\nat all")
+        return str(hub / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    load = partial(timm.create_model, SMALL[0], width=0.125, T=2, pretrained=True)
+    assert load(pretrained_cfg_overlay={"hf_hub_id": "me/net@v2"}).T == 2
+    with pytest.raises(
+        UserError, match=r"model\.safetensors of me/net from the hub: no network; check name and network"
+    ):
+        load(pretrained_cfg_overlay={"hf_hub_id": "me/net"})
+    assert asked == [("me/net", "model.safetensors", "v2"), ("me/net", "model.safetensors", None)]
+
+
 def test_nir_graph_is_written(tmp_path, capsys):
     pytest.importorskip("nirtorch")
     export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])
@@ -210,3 +230,12 @@ def test_nir_without_its_extra_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tools.nir", None)
     with pytest.raises(UserError, match=r'pip install "spiking-papers\[nir\]"'):
         export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, kwargs", EXPORTED)
+def test_the_number_of_classes_is_that_of_the_outputs(name, kwargs):
+    model = build(name, kwargs).eval()
+    with torch.no_grad():
+        output = model(torch.rand(model.layout.at(32, T=4).shape()))
+    assert number_of_classes(model) == output.shape[1 if output.ndim == 4 and "seg" in name else -1]

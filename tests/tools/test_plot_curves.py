@@ -52,7 +52,7 @@ def test_stars_mark_the_best_epoch_of_each_own_run_and_a_line_chance(monkeypatch
 def test_chance_is_known_from_the_card_beside_a_run(tmp_path):
     (tmp_path / "best.json").write_text('{"model": "x", "classes": ["cat", "dog"]}')
     (tmp_path / "metrics.json").write_text('{"acc1": 5}')
-    assert plot_curves.number_of_classes(tmp_path) == 2
+    assert plot_curves.classes_beside(tmp_path) == 2
 
 
 def test_the_kind_of_picture_can_be_chosen(summary, tmp_path):

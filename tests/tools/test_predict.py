@@ -251,6 +251,8 @@ def test_a_detector_draws_its_objects_and_lists_their_boxes(tmp_path, capsys, mo
 
 def test_what_a_detector_finds_has_the_size_of_the_picture(tmp_path):
     weights, scene = dense_weights(tmp_path, "sdt_v3_det_mask_rcnn_10m", fc_channels=8)
+    with pytest.raises(UserError, match="finds objects or regions, not one class"):
+        Predictor(weights)(scene)
     draw = drawer_of(Predictor(weights))
     assert all(0 <= one.box[0] <= one.box[2] <= 64 for one in draw(scene, tmp_path / "drawn.png"))
     assert Image.open(tmp_path / "drawn.png").size == (64 * 8, 48 * 8)

@@ -10,7 +10,8 @@ from common.analysis.figures import COLUMN, new_figure, save_figure
 from common.files import atomic_path, make_folder
 from spikingformer.published import curves
 from tools.doctor import examine
-from tools.plot_curves import draw, measure, number_of_classes, published
+from tools.networks import number_of_classes
+from tools.plot_curves import classes_beside, draw, measure, published
 from tools.reproduction import counts
 from tools.reproduction.blocks import energy_grid
 from tools.reproduction.document import Element, Grid, Heading, Picture, Text, markdown, web_page
@@ -150,11 +151,11 @@ def training_curves(runs: list[Run], folder: Path) -> Iterator[Element]:
         own = {run.label: run.curves for run in runs if run.table is table}
         if authors or own:
             path = folder / f"curves-{table.name}.png"
-            draw(own, authors, path, [counts.network(table.rows[0]).num_classes])
+            draw(own, authors, path, [number_of_classes(counts.network(table.rows[0]))])
             yield Picture(path, table.title)
     if others := [run for run in runs if run.table is None]:
         path = folder / "curves-other-runs.png"
-        draw({run.label: run.curves for run in others}, {}, path, {number_of_classes(run.folder) for run in others})
+        draw({run.label: run.curves for run in others}, {}, path, {classes_beside(run.folder) for run in others})
         yield Picture(path, "other runs")
 
 
