@@ -30,6 +30,10 @@ COMMON = (
     ),
     (("--checkpoint-every",), {"type": int, "minimum": 1, "help": "save after so many batches too, not only epochs"}),
     (
+        ("--keep-checkpoints",),
+        {"type": int, "default": 0, "minimum": 0, "help": "of the last ones so many stay, checkpoint-EPOCH-STEP.pt"},
+    ),
+    (
         ("--log-every",),
         {"type": int, "minimum": 1, "help": "batches between looks at the loss; by default 1 on the CPU, 10 on CUDA"},
     ),

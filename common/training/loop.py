@@ -107,7 +107,7 @@ def fit(
         for tensor in average.module.state_dict().values():
             dist.broadcast(tensor, src=0)
     network = scale.distribute(state, process, sync_bn=sync_bn, find_unused_parameters=find_unused_parameters)
-    save = partial(state.save, checkpoint, process, facts)
+    save = partial(state.save, checkpoint, process, facts, scale.keep_checkpoints)
     board = Path(tensorboard_dir or output_dir / "tensorboard")
     with (
         one_writer(output_dir, process),

@@ -29,6 +29,7 @@ class Scale:
     grad_checkpointing: bool = False
     fsdp: bool = False
     tracker: str | None = None
+    keep_checkpoints: int = 0
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Scale":

@@ -1,6 +1,7 @@
 """Everything that a resumed run needs to go on as if it had never stopped."""
 
 import random
+import re
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -57,8 +58,11 @@ class TrainingState:
         """Within a `with` block of all processes `model`, `ema` and `optimizer` hold everything."""
         return nullcontext() if self.sharded is None else self.sharded.whole()
 
-    def save(self, path: Path, process: Process, metadata: dict[str, object]) -> None:
-        """Write a checkpoint; all processes have to call it, and the main one writes but for sharded tensors."""
+    def save(self, path: Path, process: Process, metadata: dict[str, object], keep: int = 0) -> None:
+        """Write a checkpoint; all processes have to call it, and the main one writes but for sharded tensors.
+
+        The last `keep` are there as `checkpoint-EPOCH-STEP.pt` too.
+        """
         ranks = [{"rng": random_state(process.device), "totals": self.totals}]
         if process.world_size > 1:
             gathered = [None] * process.world_size
@@ -84,7 +88,7 @@ class TrainingState:
         if process.is_main:
             save_checkpoint(path, content, metadata)
             write_card(path, self.model)
-            _leave_parts(path, content.get("parts"))
+            _leave(path, keep, f"{path.stem}-{self.epoch}-{self.step}", content.get("parts"))
         max_over_ranks([0], process)  # nobody goes on, or exits, before the file is complete
 
     def load(self, path: Path, process: Process, metadata: dict[str, object]) -> int:
@@ -150,10 +154,22 @@ def _emptied(path: Path, epoch: int, step: int, process: Process) -> Path:
     return folder
 
 
-def _leave_parts(path: Path, name: str | None) -> None:
-    """Delete the parts of earlier checkpoints at `path`, all but those called `name`."""
+def _leave(path: Path, keep: int, name: str, parts: str | None) -> None:
+    """Call the checkpoint at `path` by `name` too if any are to be kept, and delete what they make needless."""
+    if keep:
+        copy = path.with_name(name + path.suffix)
+        copy.unlink(missing_ok=True)
+        try:
+            copy.hardlink_to(path)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, copy)
+    numbered = [file for file in path.parent.iterdir() if re.fullmatch(rf"{path.stem}-\d+-\d+{path.suffix}", file.name)]
+    numbered.sort(key=lambda file: [int(word) for word in file.stem.split("-")[-2:]])
+    kept = numbered[-keep:]  # without `keep` all that an earlier run left
+    for file in numbered[: len(numbered) - len(kept)]:
+        file.unlink()
     for folder in path.parent.glob(f"{path.stem}-*.parts"):
-        if folder.name != name:
+        if folder.name != parts and folder.stem not in [file.stem for file in kept]:
             shutil.rmtree(folder, ignore_errors=True)
 
 

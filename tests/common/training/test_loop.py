@@ -395,3 +395,13 @@ def test_weights_with_epochs_behind_them_train_the_remaining_ones(tmp_path):
 def test_a_network_without_blocks_cannot_compute_them_again(tmp_path):
     with pytest.raises(UserError, match="--grad-checkpointing: Linear cannot compute blocks again"):
         tiny_fit(tmp_path, scale=Scale(grad_checkpointing=True))
+
+
+def test_the_last_checkpoints_stay_and_each_can_be_resumed(tmp_path):
+    train(tmp_path / "run", "--random", "--checkpoint-every", 4, "--keep-checkpoints", 3)
+    names = {path.name for path in (tmp_path / "run").glob("checkpoint*.pt")}
+    assert names == {"checkpoint.pt", "checkpoint-2-4.pt", "checkpoint-2-8.pt", "checkpoint-3-0.pt"}
+    train(tmp_path / "again", "--random", "--resume", tmp_path / "run" / "checkpoint-2-4.pt")
+    assert outcome(tmp_path / "again") == outcome(tmp_path / "run")
+    train(tmp_path / "run", "--random", "--resume")
+    assert {path.name for path in (tmp_path / "run").glob("checkpoint*.pt")} == names
