@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -61,3 +62,8 @@ def test_help_imports_nothing_heavy_and_timm_knows_the_networks_when_it_comes():
     assert len(asked) > 45 and "gradcam" in asked
     assert not HEAVY & set(modules)
     assert {"sma_vgg8_dvs128", "gac_ms_resnet34", "ms_resnet18", "ma_snn_dvsgait", "sdt_v3_5m"} <= set(networks)
+
+
+def test_nothing_beside_a_script_hides_an_installed_package():
+    beside = {path.stem for program in programs() for path in Path(program).parent.iterdir()}
+    assert not beside & {name for name, owners in packages_distributions().items() if owners != ["spiking-papers"]}

@@ -19,7 +19,7 @@ onnx    the same networks, for ONNX Runtime and what else reads ONNX; neurons ar
         extra `onnx`: pip install "spiking-papers[onnx]".
 nir     networks of convolutions, LIF neurons and pools: ma_snn_* without attention and with LIF, ms_resnet*, and
         sma_vgg8_* with --kwargs attention=False. Needs the extra `nir`: pip install "spiking-papers[nir]". How neurons
-        are written, and how a graph runs here, is told in tools/nir; `tools.nir.load_nir` reads the file back.
+        are written, and how a graph runs here, is told in tools/nir_graphs, whose `load_nir` reads the file back.
 hub     a folder with model.safetensors, config.json and README.md, of any network. Where this repository is installed:
 
             import timm, sdt_v3  # the paper registers its networks
@@ -121,10 +121,10 @@ def write_nir(model: nn.Module, shape: Sequence[int], path: Path) -> str:
     """Write an NIR graph and say how large it is.
 
     Raises:
-        UserError: the extra is not installed, or see `tools.nir.to_nir`.
+        UserError: the extra is not installed, or see `tools.nir_graphs.to_nir`.
     """
     try:
-        from tools.nir import load_nir, save_nir
+        from tools.nir_graphs import load_nir, save_nir
     except ImportError as error:
         raise UserError(f'NIR is not installed ({error}); run: pip install "spiking-papers[nir]"') from error
     save_nir(model, example(model, shape, 1), path)

@@ -227,7 +227,7 @@ def test_nothing_is_written_when_the_program_gives_another_output(weights, tmp_p
 
 
 def test_nir_without_its_extra_names_the_command(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tools.nir", None)
+    monkeypatch.setitem(sys.modules, "tools.nir_graphs", None)
     with pytest.raises(UserError, match=r'pip install "spiking-papers\[nir\]"'):
         export.main([*SMALL, "--format", "nir", "--output", str(tmp_path / "network.nir")])
 

@@ -18,9 +18,9 @@ from tests.tools.small_networks import lively
 nir = pytest.importorskip("nir", reason="needs the extra `nir`")
 nirtorch = pytest.importorskip("nirtorch", reason="needs the extra `nir`")
 
-from tools.nir import load_nir, save_nir, to_nir  # noqa: E402
-from tools.nir.reading import MODULES, _Neurons  # noqa: E402
-from tools.nir.writing import lif_node  # noqa: E402
+from tools.nir_graphs import load_nir, save_nir, to_nir  # noqa: E402
+from tools.nir_graphs.reading import MODULES, _Neurons  # noqa: E402
+from tools.nir_graphs.writing import lif_node  # noqa: E402
 
 NETWORKS = {
     "ma_snn_dvsgestures": ({"width": 0.25, "T": 6}, (6, 3, 2, 32, 32)),

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from common.errors import UserError
 from common.kernels import LIFParameters, multi_step_lif
 from common.layers import TimeFolded
-from tools.nir.writing import DT, pair
+from tools.nir_graphs.writing import DT, pair
 
 
 def load_nir(path: str | Path) -> fx.GraphModule:

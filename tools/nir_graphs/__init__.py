@@ -22,5 +22,5 @@ discretisation and whether the network averages its output over time ("readout")
 of two layers is a Scale by 1, max-pooling of spikes is a SumPool2d and a Threshold of 1/2.
 """
 
-from tools.nir.reading import load_nir
-from tools.nir.writing import save_nir, to_nir
+from tools.nir_graphs.reading import load_nir
+from tools.nir_graphs.writing import save_nir, to_nir

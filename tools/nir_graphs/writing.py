@@ -267,7 +267,7 @@ def _inexpressible(p: LIFParameters) -> str:
 
 
 def lif_node(p: LIFParameters, shape: tuple[int, ...]) -> nir.LIF:
-    """NIR's neurons of one step of `shape`, see the table of `tools.nir`."""
+    """NIR's neurons of one step of `shape`, see the table of `tools.nir_graphs`."""
     tau, r = (p.tau, 1.0) if p.charge == "leaky" else (1 / (1 - p.decay), 1 / (1 - p.decay))
     threshold = np.float32(p.threshold)
     level = threshold if p.strict else np.nextafter(threshold, np.float32(-np.inf))
