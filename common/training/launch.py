@@ -44,6 +44,8 @@ class Process:
     device: torch.device
     local_world_size: int = 1
     """Processes on this machine, which share its cores."""
+    prepares: bool = False
+    """Whether this process, beside the main one, makes files that others read: on each node with disks of its own."""
 
     @property
     def is_main(self) -> bool:
@@ -77,7 +79,8 @@ def start(device: str = "auto", local_rank: int = -1) -> Process:
         dist.init_process_group(
             backend, store=store, rank=rank, world_size=world_size, timeout=PATIENCE, device_id=bound
         )
-    return Process(rank, world_size, local_rank, chosen, neighbours)
+    prepares = local_rank == 0 and os.environ.get("SNN_NODE_LOCAL") == "1"
+    return Process(rank, world_size, local_rank, chosen, neighbours, prepares)
 
 
 def restarts() -> bool:
@@ -193,17 +196,19 @@ def seed_everything(seed: int, rank: int = 0) -> None:
 def main_first(process: Process) -> Iterator[None]:
     """Run the block in the main process, then in the others: for files that one makes and all read.
 
-    When the main process fails, the others exit without a word: it has said why.
+    With SNN_NODE_LOCAL=1 the first process of every node is among the first. When one of them fails, the others exit
+    without a word: it has said why.
     """
-    if not process.is_main and any(max_over_ranks([0], process)):
+    first = process.is_main or process.prepares
+    if not first and any(max_over_ranks([0], process)):
         raise SystemExit(2)
     failed = True
     try:
         yield
         failed = False
     finally:
-        if process.is_main:
-            max_over_ranks([failed], process)
+        if first and any(max_over_ranks([failed], process)) and not failed:
+            raise SystemExit(2)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.training import begin, run, seed_everything, start, sum_over_ranks
+from common.training import Process, begin, launch, main_first, run, seed_everything, start, sum_over_ranks
 
 
 @pytest.fixture
@@ -104,3 +104,20 @@ def test_cudnn_is_as_reproducible_as_a_script_asks(alone, deterministic):
     begin(argparse.Namespace(device="cpu", local_rank=-1, ignored=[], seed=0, deterministic=deterministic))
     assert torch.backends.cudnn.deterministic is deterministic
     assert torch.backends.cudnn.benchmark is not deterministic
+
+
+@pytest.mark.parametrize("local, order", [("1", ["made", "met"]), ("", ["met", "made"])])
+def test_with_disks_of_their_own_the_first_process_of_each_node_makes_files(alone, local, order):
+    events = []
+    alone.setenv("SNN_NODE_LOCAL", local)
+    alone.setattr(launch, "max_over_ranks", lambda values, process: events.append("met") or values)
+    prepares = start("cpu", local_rank=0).prepares
+    with main_first(Process(2, 4, 0, torch.device("cpu"), 2, prepares)):
+        events.append("made")
+    assert events == order
+
+
+def test_a_node_that_is_well_ends_when_another_could_not_make_its_files(alone):
+    alone.setattr(launch, "max_over_ranks", lambda values, process: [1])
+    with pytest.raises(SystemExit), main_first(Process(2, 4, 0, torch.device("cpu"), 2, True)):
+        pass

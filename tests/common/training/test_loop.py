@@ -1,5 +1,6 @@
 import csv
 import math
+import random
 import signal
 
 import pytest
@@ -395,6 +396,21 @@ def test_weights_with_epochs_behind_them_train_the_remaining_ones(tmp_path):
 def test_a_network_without_blocks_cannot_compute_them_again(tmp_path):
     with pytest.raises(UserError, match="--grad-checkpointing: Linear cannot compute blocks again"):
         tiny_fit(tmp_path, scale=Scale(grad_checkpointing=True))
+
+
+@pytest.mark.slow
+def test_twenty_random_kills_change_nothing(tmp_path):
+    switches = ["--random", "--epochs", 8, "--checkpoint-every", 2]
+    train(tmp_path / "whole", *switches)
+    switches = ["--output-dir", tmp_path / "parts", *switches]
+    draws, killed = random.Random(0), 0
+    while killed < 20:
+        ended = run_program(TOY, *switches, "--kill-at", draws.randint(3, 6)).returncode
+        assert ended == -signal.SIGKILL
+        killed += 1
+        switches = [*switches, "--resume"] if "--resume" not in switches else switches
+    assert run_program(TOY, *switches).returncode == 0
+    assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
 
 
 def test_the_last_checkpoints_stay_and_each_can_be_resumed(tmp_path):
