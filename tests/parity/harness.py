@@ -76,7 +76,7 @@ class WholeBatch(ContextDecorator, TorchFunctionMode):
 
 def _conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     kernel = weight.shape[2:]
-    if x.ndim != 4 or groups != 1 or isinstance(padding, str) or x.dtype is not torch.float64:
+    if x.ndim != 4 or bias is not None or groups != 1 or isinstance(padding, str) or x.dtype is not torch.float64:
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
     height, width = (
@@ -86,8 +86,7 @@ def _conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     if height * width > 256:
         return F.conv2d(x, weight, bias, stride, padding, dilation)
     columns = F.unfold(x, kernel, dilation, padding, stride).transpose(0, 1).flatten(1)
-    products = (weight.flatten(1) @ columns).unflatten(1, (len(x), height, width)).transpose(0, 1)
-    return products if bias is None else products + bias[:, None, None]
+    return (weight.flatten(1) @ columns).unflatten(1, (len(x), height, width)).transpose(0, 1)
 
 
 @torch.no_grad()
