@@ -138,7 +138,7 @@ def shard_imagenet(root: Path, folder: Path, size: int) -> None:
     for data in parts.values():
         if isinstance(data, Shards):
             raise UserError(f"{data.root}: these are shards already; give the folder of the pictures")
-        write_shards(data.samples, data.classes, folder / Path(data.root).name, size, Path(data.root).name)
+        write_shards(data.samples, data.classes, folder / Path(data.root).name, size)
 
 
 def image_view(root: Path, parts: "dict[str, ImageFolder]") -> View:
@@ -148,7 +148,7 @@ def image_view(root: Path, parts: "dict[str, ImageFolder]") -> View:
             part,
             data.classes[label],
             Path(path),
-            Path(path).stem if _SYNSET_IMAGE.fullmatch(Path(path).stem) else "",
+            stem if _SYNSET_IMAGE.fullmatch(stem := Path(path).stem) else "",
             index if isinstance(data, Shards) else None,
         )
         for part, data in parts.items()

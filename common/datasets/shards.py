@@ -7,10 +7,10 @@ itself, the order of a class folder is kept, and a loader shuffles and divides s
 
 import io
 import os
-import re
 import tarfile
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -28,7 +28,7 @@ FIELDS = {"classes": "U", "names": "U", "labels": "i", "shards": "i", "offsets":
 """Of an index, and the kinds of their arrays: all classes, then one value for each picture in the order of folders."""
 
 
-def write_shards(samples: list[tuple[str, int]], classes: list[str], folder: Path, size: int, text: str) -> Path:
+def write_shards(samples: list[tuple[str, int]], classes: list[str], folder: Path, size: int) -> None:
     """Put the pictures of `samples`, (path, label) as torchvision's `ImageFolder` has them, into shards of `size`.
 
     They are drawn in one random order, always the same, so that who reads shards from beginning to end sees mixed
@@ -37,7 +37,7 @@ def write_shards(samples: list[tuple[str, int]], classes: list[str], folder: Pat
     order = np.random.default_rng(0).permutation(len(samples)).tolist()
     names = _names(samples, classes)
     places = np.zeros((len(samples), 3), np.int64)
-    with tqdm(total=len(samples), desc=text, unit=" pictures", disable=None) as bar:
+    with tqdm(total=len(samples), desc=folder.name, unit=" pictures", disable=None) as bar:
         for first in range(0, len(order), size):
             number, chosen = first // size, order[first : first + size]
             path = folder / SHARD.format(number)
@@ -55,18 +55,18 @@ def write_shards(samples: list[tuple[str, int]], classes: list[str], folder: Pat
     arrays = (classes, names, [label for _, label in samples], *places.T)
     with atomic_path(folder / INDEX) as temporary:
         np.savez_compressed(temporary, **{field: np.array(array) for field, array in zip(FIELDS, arrays, strict=True)})
-    return folder
 
 
 def _names(samples: list[tuple[str, int]], classes: list[str]) -> list[str]:
     """`<class>/<name>.<ending>` for each picture, one for each key of webdataset, which ends at the first dot."""
-    names, taken = [], {}
+    names: dict[str, str] = {}
     for path, label in samples:
         file = PurePath(path)
-        key = f"{classes[label]}/{re.sub(r'[.]', '_', file.stem)}".replace(".", "_")
-        taken[key] = number = taken.get(key, 0) + 1
-        names.append(f"{key}{f'_{number}' if number > 1 else ''}{file.suffix.lower()}")
-    return names
+        key = f"{classes[label]}/{file.stem}".replace(".", "_")
+        if key in names:  # of a.b.jpg and a_b.png
+            key = next(other for number in count(2) if (other := f"{key}_{number}") not in names)
+        names[key] = key + file.suffix.lower()
+    return list(names.values())
 
 
 def _write_shard(path: Path, pictures: list[tuple[str, str, int]]) -> None:

@@ -20,11 +20,12 @@ from tools import convert_dataset
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Class folders, one picture with dots in its name and two of one name, and their shards of seven pictures."""
+    """Class folders, one picture with dots in its name and two whose names it could take, and their shards of seven pictures."""
     root = write_tiny_images("imagenet", tmp_path_factory.mktemp("folders") / "x", per_class=3, test_per_class=1)
     first = next((root / "train").rglob("*.JPEG"))
     first.rename(first.with_name("a.b.JPEG"))
     Image.open(first.with_name("a.b.JPEG")).convert("L").save(first.with_name("a_b.png"))
+    Image.open(first.with_name("a.b.JPEG")).save(first.with_name("a_b_2.png"))
     shards = root.parent / "shards"
     shard(root, shards)
     return root, shards
