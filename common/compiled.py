@@ -30,8 +30,8 @@ def source_hash(folder: Path) -> str:
 
 
 @cache
-def load_extension(path: Path) -> ctypes.CDLL | str:
-    """The loaded extension, or why there is none and what to do."""
+def load_extension(path: Path, runs_here: str = "") -> ctypes.CDLL | str:
+    """The loaded extension, or why there is none and what to do; `runs_here`: its function that knows the processor."""
     if not path.exists():
         return "the C++ extension was not compiled at install; install g++ and run `pip install -e .` again"
     try:
@@ -40,6 +40,8 @@ def load_extension(path: Path) -> ctypes.CDLL | str:
         return f"the C++ extension does not load ({error}); run `pip install -e .` again"
     if not _compiled_from(loaded, path.parent / "cpp"):
         return "the C++ extension was compiled from other sources; run `pip install -e .` again"
+    if runs_here and not loaded[runs_here]():
+        return "the C++ extension was compiled for another processor; run `pip install -e .` again on this machine"
     return loaded
 
 

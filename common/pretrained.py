@@ -15,8 +15,8 @@ from pathlib import Path
 from torch import nn
 
 from common.errors import UserError
-from common.training.checkpoint import load_state, read_weights
-from common.training.program import heads_of_other_classes
+from common.training.checkpoint import read_weights
+from common.training.program import load_but_heads
 
 WEIGHTS = "model.safetensors"
 """Name of the weights in a folder of the Hugging Face hub."""
@@ -46,9 +46,7 @@ def load_pretrained(
             f"{name} ships no weights; say where they are, by pretrained_cfg_overlay={{'file': ...}} or the name "
             "'local-dir:FOLDER', or create it without `pretrained`"
         )
-    state, own = read_weights(path), model.state_dict()
-    renewed = heads_of_other_classes(model, state)
-    load_state(model, {**state, **{key: own[key] for key in renewed}}, path)
+    load_but_heads(model, read_weights(path), path)
 
 
 def fetched(repository: str, cache_dir: str | Path | None) -> Path:

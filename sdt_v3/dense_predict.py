@@ -1,7 +1,7 @@
 """What trained detectors and segmentors find in a picture, as a list and drawn on it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,62 +24,46 @@ SCALES = {MaskRCNN: (1333, 800), SemanticFPN: (2048, 512)}
 """The release's, for weights without a card."""
 
 
-def drawer(predictor: Predictor) -> "Objects | Regions | None":
-    """What finds and draws for the network of `predictor`; None if it classifies."""
+def drawer(predictor: Predictor) -> Callable[[str | Path, Path], list[Guess]] | None:
+    """What finds and draws for the network of `predictor`, called with a picture and a file; None if it classifies.
+
+    It raises a UserError if the picture cannot be read.
+    """
     kind = type(predictor.model)
     if kind not in SCALES:
         return None
-    return (Objects if kind is MaskRCNN else Regions)(predictor, predictor.reading.fit or SCALES[kind])
+    return partial(objects if kind is MaskRCNN else regions, predictor, predictor.reading.fit or SCALES[kind])
 
 
-@dataclass(frozen=True)
-class Objects:
-    """Boxes and masks of a detector."""
-
-    predictor: Predictor
-    scale: tuple[int, int]
-
-    def __call__(self, source: str | Path, path: Path) -> list[Guess]:
-        """The objects in a picture, the surest first; they are drawn to `path`.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-        picture = load_rgb(str(source))
-        images, sizes = [test_image(picture, self.scale)], [picture.size[::-1]]
-        (found,) = detect(self.predictor.model, images, sizes, torch.device(self.predictor.device))
-        names = names_of(self.predictor)
-        pixels = np.asarray(picture)
-        zoom = -(-SMALLEST // min(pixels.shape[:2]))
-        larger = found | {"boxes": found["boxes"] * zoom, "masks": enlarged(found["masks"], zoom)}
-        save_picture(draw_objects(pixels.repeat(zoom, 0).repeat(zoom, 1), larger, names, LEAST), path)
-        rows = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
-        objects = [Guess(label, names[label], score, tuple(box)) for label, score, box in rows if score >= LEAST]
-        return sorted(objects, key=lambda one: -one.probability)
+def look(find: Callable[..., list], predictor: Predictor, scale: tuple[int, int], source: str | Path) -> tuple:
+    """A picture as pixels `[H, W, 3]`, and what `find` finds in it."""
+    picture = load_rgb(str(source))
+    images, sizes = [test_image(picture, scale)], [picture.size[::-1]]
+    (found,) = find(predictor.model, images, sizes, torch.device(predictor.device))
+    return np.asarray(picture), found
 
 
-@dataclass(frozen=True)
-class Regions:
-    """The class of each pixel by a segmentor."""
+def objects(predictor: Predictor, scale: tuple[int, int], source: str | Path, path: Path) -> list[Guess]:
+    """The objects that a detector finds in a picture, the surest first; boxes and masks are drawn to `path`."""
+    pixels, found = look(detect, predictor, scale, source)
+    names = names_of(predictor)
+    zoom = -(-SMALLEST // min(pixels.shape[:2]))
+    larger = found | {"boxes": found["boxes"] * zoom, "masks": enlarged(found["masks"], zoom)}
+    save_picture(draw_objects(pixels.repeat(zoom, 0).repeat(zoom, 1), larger, names, LEAST), path)
+    rows = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+    guesses = [Guess(label, names[label], score, tuple(box)) for label, score, box in rows if score >= LEAST]
+    return sorted(guesses, key=lambda one: -one.probability)
 
-    predictor: Predictor
-    scale: tuple[int, int]
 
-    def __call__(self, source: str | Path, path: Path) -> list[Guess]:
-        """The share of each class in a picture, the largest first; their map is drawn to `path` with a legend.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-        picture = load_rgb(str(source))
-        images, sizes = [test_image(picture, self.scale)], [picture.size[::-1]]
-        (labels,) = segment(self.predictor.model, images, sizes, torch.device(self.predictor.device))
-        labels = labels.cpu().numpy()
-        counts, names = np.bincount(labels.ravel()), names_of(self.predictor)
-        found = [Guess(label, names[label], counts[label] / labels.size) for label in np.flatnonzero(counts).tolist()]
-        found.sort(key=lambda one: -one.probability)
-        draw_regions(np.asarray(picture), labels, found, path)
-        return found
+def regions(predictor: Predictor, scale: tuple[int, int], source: str | Path, path: Path) -> list[Guess]:
+    """The share of each class that a segmentor finds in a picture, the largest first; drawn to `path` with a legend."""
+    pixels, labels = look(segment, predictor, scale, source)
+    labels = labels.cpu().numpy()
+    counts, names = np.bincount(labels.ravel()), names_of(predictor)
+    found = [Guess(label, names[label], counts[label] / labels.size) for label in np.flatnonzero(counts).tolist()]
+    found.sort(key=lambda one: -one.probability)
+    draw_regions(pixels, labels, found, path)
+    return found
 
 
 def names_of(predictor: Predictor) -> list[str]:

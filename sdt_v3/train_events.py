@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -18,7 +17,7 @@ from common.training import (
     begin,
     conclude,
     describe,
-    evaluate_classification,
+    evaluate_in_precision,
     evaluation_folder,
     fit,
     fused,
@@ -28,7 +27,6 @@ from common.training import (
     mixed_precision,
     mixes,
     mixup_of,
-    precision,
 )
 from sdt_v3.data.events import datasets
 from sdt_v3.distill import label_loss
@@ -54,14 +52,6 @@ def loader_of(args: argparse.Namespace, process: Process) -> Callable[..., DataL
     )
 
 
-def evaluate_frames(
-    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
-) -> dict[str, float]:
-    """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
-    with precision(args, process):
-        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
-
-
 def main() -> None:
     """Run the script: train and evaluate, or only evaluate given weights."""
     args = parse_events()
@@ -70,7 +60,7 @@ def main() -> None:
     model = build_model(args, process)
     describe(model, test_set)
     loader = loader_of(args, process)
-    evaluate = partial(evaluate_frames, loader=loader(test_set, train=False), args=args, process=process)
+    evaluate = partial(evaluate_in_precision, loader=loader(test_set, train=False), args=args, process=process)
     if args.eval:
         result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
         if process.is_main:

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -18,7 +17,7 @@ from common.training import (
     begin,
     conclude,
     describe,
-    evaluate_classification,
+    evaluate_in_precision,
     evaluation_folder,
     fit,
     grad_scaler,
@@ -26,7 +25,6 @@ from common.training import (
     mixed_precision,
     mixes,
     mixup_of,
-    precision,
 )
 from sdt_v3.data.images import train_and_val
 from sdt_v3.distill import ask, build_teacher, distilling, label_loss
@@ -57,7 +55,7 @@ def main(recipe: ImageRecipe) -> None:
         pin_memory=args.pin_mem and process.device.type == "cuda",
     )
     test_loader = loader(test_set, train=False)
-    evaluate = partial(evaluate_images, loader=test_loader, args=args, process=process)
+    evaluate = partial(evaluate_in_precision, loader=test_loader, args=args, process=process)
     if args.eval:
         result = evaluate_fully(model, evaluate, test_set, process, evaluation_folder(args.output_dir, args.weights))
         if process.is_main:
@@ -80,14 +78,6 @@ def main(recipe: ImageRecipe) -> None:
             "log": args.output_dir / "log.txt",
         }
         conclude(history, args.nb_classes, args.output_dir, args.model, places)
-
-
-def evaluate_images(
-    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
-) -> dict[str, float]:
-    """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
-    with precision(args, process):
-        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
 def train(

@@ -11,14 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 
 import spikingformer.models  # noqa: F401  registers the networks with timm
 from common.errors import UserError
 from common.training import (
     Process,
-    Scale,
-    evaluate_classification,
     fused,
     load_state,
     mixes,
@@ -133,14 +130,6 @@ def mixing(args: argparse.Namespace) -> BatchTransform | None:
 def training_loss(args: argparse.Namespace, mixed: bool) -> Callable[[Tensor, Tensor], Tensor]:
     """-sum_c t_c log softmax(z)_c, mean over the batch; mixed targets `[B, K]` are smoothed already, labels not."""
     return partial(F.cross_entropy, label_smoothing=0.0 if mixed else args.smoothing)
-
-
-def evaluate(
-    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, amp: bool, **more: object
-) -> dict[str, float]:
-    """Cross entropy and accuracies in percent, in half precision with `amp`; `more` for `evaluate_classification`."""
-    with torch.autocast(process.device.type, Scale.of(args).half(process), enabled=amp):
-        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
 def is_exact(checkpoint: Path | bool | None) -> bool:

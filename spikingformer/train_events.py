@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from common.analysis.evaluation import evaluate_fully
@@ -16,6 +17,7 @@ from common.training import (
     begin,
     conclude,
     describe,
+    evaluate_classification,
     evaluation_folder,
     fit,
     labels_of,
@@ -29,7 +31,6 @@ from spikingformer.recipe import (
     build_optimizer,
     build_schedule,
     continue_from,
-    evaluate,
     is_exact,
     mixing,
     training_loss,
@@ -53,7 +54,7 @@ def main(recipe: EventRecipe) -> None:
     )
     test_loader = loader(test_set, train=False)
     if args.eval:
-        own_test = partial(evaluate, loader=test_loader, args=args, process=process, amp=False)
+        own_test = partial(evaluate_classification, loader=test_loader, loss_fn=F.cross_entropy, process=process)
         folder = evaluation_folder(args.output_dir, args.weights)
         result = evaluate_fully(model, own_test, test_set, process, folder)
         if process.is_main:
@@ -92,7 +93,7 @@ def train(
         optimizer=optimizer,
         loss_fn=training_loss(args, mix is not None),
         epochs=epochs,
-        evaluate=partial(evaluate, loader=test_loader, args=args, process=process, amp=False),
+        evaluate=partial(evaluate_classification, loader=test_loader, loss_fn=F.cross_entropy, process=process),
         process=process,
         output_dir=folder,
         scheduler=schedule,

@@ -17,6 +17,7 @@ from common.training import (
     begin,
     conclude,
     describe,
+    evaluate_in_precision,
     evaluation_folder,
     fit,
     grad_scaler,
@@ -30,7 +31,6 @@ from spikingformer.recipe import (
     build_optimizer,
     build_schedule,
     continue_from,
-    evaluate,
     is_exact,
     mixing,
     training_loss,
@@ -74,7 +74,7 @@ def loader_of(args: argparse.Namespace, process: Process, images: Dataset, *, tr
 def test(args: argparse.Namespace, process: Process, model: nn.Module, test_set: Dataset) -> None:
     """Print loss and accuracies of the weights."""
     own_test = partial(
-        evaluate, loader=loader_of(args, process, test_set, train=False), args=args, process=process, amp=args.amp
+        evaluate_in_precision, loader=loader_of(args, process, test_set, train=False), args=args, process=process
     )
     result = evaluate_fully(model, own_test, test_set, process, evaluation_folder(args.output, args.weights))
     if process.is_main:
@@ -103,7 +103,7 @@ def train(args: argparse.Namespace, process: Process, model: nn.Module, train_se
         optimizer=optimizer,
         loss_fn=training_loss(args, mix is not None),
         epochs=epochs,
-        evaluate=partial(evaluate, loader=test_loader, args=args, process=process, amp=args.amp),
+        evaluate=partial(evaluate_in_precision, loader=test_loader, args=args, process=process),
         process=process,
         output_dir=folder,
         scheduler=schedule,

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common.files import atomic_path
 from common.paper import Networks, Paper
@@ -17,6 +16,7 @@ from common.pretrained import WEIGHTS
 from common.weights import card_file
 from tools.networks import number_of_classes
 from tools.papers import card_of
+from tools.weights.files import separate
 
 README = """---
 library_name: timm
@@ -77,11 +77,6 @@ def write_folder(model: nn.Module, card: Mapping[str, object], folder: Path) -> 
         with atomic_path(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return ", ".join((WEIGHTS, *texts))
-
-
-def separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors each in memory of its own, as safetensors wants it."""
-    return {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
 
 
 def readme(model: nn.Module, card: Networks, classes: list[str]) -> str:

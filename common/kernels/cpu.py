@@ -18,11 +18,9 @@ _STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float64: 2, torch.float16
 @cache
 def library(path: Path) -> ctypes.CDLL | str:
     """The loaded extension, or why there is none and what to do."""
-    loaded = load_extension(path)
+    loaded = load_extension(path, "neuron_runs_here")
     if isinstance(loaded, str):
         return loaded
-    if not loaded.neuron_runs_here():
-        return "the C++ extension was compiled for another processor; run `pip install -e .` again on this machine"
     pointer, size, number, values = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.POINTER(ctypes.c_double)
     shape = [size, size, size, number, number]
     loaded.neuron_forward.argtypes = [pointer] * 2 + shape + [number, values]

@@ -131,7 +131,7 @@ def _eager(
     elif packed is None:
         packed = pack(weight, stride, padding)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
-        if served and packed is None:
+        if served and spikes is None:
             spikes = binary(x)
         if spikes is not None:
             return _SpikeConv.apply(x, weight, bias, spikes, packed, stride, padding)

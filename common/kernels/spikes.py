@@ -33,11 +33,9 @@ _FIRST = 256
 @cache
 def library(path: Path) -> ctypes.CDLL | str:
     """The loaded extension, or why there is none and what to do."""
-    loaded = load_extension(path)
+    loaded = load_extension(path, "spike_runs_here")
     if isinstance(loaded, str):
         return loaded
-    if not loaded.spike_runs_here():
-        return "the C++ extension was compiled for another processor; run `pip install -e .` again on this machine"
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     loaded.spike_sample.argtypes = [pointer, number]
     for name, pointers in {

@@ -17,6 +17,7 @@ from common.training.program import (
     classes_to_test,
     conclude,
     data_folder,
+    evaluate_in_precision,
     evaluation_folder,
     grad_scaler,
     mixed_precision,

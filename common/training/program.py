@@ -7,11 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from common.errors import UserError
 from common.training.checkpoint import load_state, read_weights
+from common.training.evaluation import evaluate_classification
 from common.training.launch import Process, max_over_ranks, seed_everything, start
 from common.training.record import Row, verdict
 from common.training.scale import Scale
@@ -66,15 +69,28 @@ def start_from(model: nn.Module, weights: str | Path | None, process: Process, *
     """
     if not weights:
         return
-    state, own = read_weights(weights), model.state_dict()
-    renewed = [] if testing else heads_of_other_classes(model, state)
-    load_state(model, {**state, **{key: own[key] for key in renewed}}, weights)
+    state = read_weights(weights)
+    if testing:
+        load_state(model, state, weights)
+        return
+    renewed = load_but_heads(model, state, weights)
     if renewed and process.is_main:
-        there, here = len(state[renewed[0]]), len(own[renewed[0]])
+        there, here = len(state[renewed[0]]), len(model.state_dict()[renewed[0]])
         print(f"{weights} has {there} classes, here are {here}: the head is new ({', '.join(renewed)})", flush=True)
 
 
-def heads_of_other_classes(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
+def load_but_heads(model: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> list[str]:
+    """Load the `state` in a file, but leave a head of another number of classes as it is; the keys of that head.
+
+    Raises:
+        UserError: see `load_state`.
+    """
+    own, renewed = model.state_dict(), _heads_of_other_classes(model, state)
+    load_state(model, {**state, **{key: own[key] for key in renewed}}, path)
+    return renewed
+
+
+def _heads_of_other_classes(model: nn.Module, state: Mapping[str, torch.Tensor]) -> list[str]:
     """Entries of the linear layers that differ from `state` in the number of outputs alone, and of norms after them."""
     layers = {
         kind: {
@@ -132,6 +148,14 @@ def mixed_precision(args: argparse.Namespace, process: Process) -> bool:
 def precision(args: argparse.Namespace, process: Process) -> torch.autocast:
     """The context that computes in the precision of training, for an evaluation."""
     return torch.autocast(process.device.type, Scale.of(args).half(process), enabled=mixed_precision(args, process))
+
+
+def evaluate_in_precision(
+    model: nn.Module, loader: DataLoader, args: argparse.Namespace, process: Process, **more: object
+) -> dict[str, float]:
+    """Cross entropy and accuracies in the precision of training; `more` for `evaluate_classification`."""
+    with precision(args, process):
+        return evaluate_classification(model, loader, F.cross_entropy, process, **more)
 
 
 def grad_scaler(amp: bool, process: Process, scale: Scale) -> torch.amp.GradScaler:

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from common.training import Process, make_loader, mse_one_hot
+from common.training import Process, make_loader, mse_one_hot, stack_time_first
 from common.training.loop import train_epoch
 from common.training.state import TrainingState
 from common.training.step import Recipe
@@ -37,11 +37,12 @@ QUICK_MEMORY = {"ms_resnet18, T=2, batch 1": ("ms_resnet18", {"T": 2, "width": 8
 
 
 def demo(steps: int, batch: int) -> tuple[nn.Module, DataLoader]:
-    """The network, and a loader of random frames `[B, T, 2, 32, 32]` and labels `[B]`."""
+    """The network, and a loader of random frames `[T, B, 2, 32, 32]` and labels `[B]`."""
     model = network(**DEMO)
     frames = torch.rand(steps * batch, DEMO["T"], 2, 32, 32).round()
     data = TensorDataset(frames, torch.randint(10, (len(frames),)))
-    return model, make_loader(data, batch, train=True, process=PROCESS, drop_last=True)
+    time_first = {"collate_fn": stack_time_first, "drop_last": True}
+    return model, make_loader(data, batch, train=True, process=PROCESS, **time_first)
 
 
 def network(name: str, **arguments: object) -> nn.Module:
@@ -53,27 +54,10 @@ def network(name: str, **arguments: object) -> nn.Module:
     return timm.create_model(name, **arguments)
 
 
-def loss_fn(output: Tensor, labels: Tensor) -> Tensor:
-    """Loss of `[T, B, K]`."""
-    return mse_one_hot(output, labels)
-
-
-class TimeFirst(nn.Module):
-    """The network for frames `[B, T, C, H, W]`."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: Tensor) -> Tensor:
-        return self.network(frames.transpose(0, 1))
-
-
 def ours(every: int, steps: int, batch: int) -> Variant:
     """An epoch of the loop, per step."""
     model, loader = demo(steps, batch)
-    model = TimeFirst(model)
-    recipe = Recipe(loss_fn, reduce_output=lambda output: output.mean(0))
+    recipe = Recipe(mse_one_hot, reduce_output=lambda output: output.mean(0))
     state = TrainingState(model, torch.optim.Adam(model.parameters()), torch.amp.GradScaler(enabled=False), None, None)
 
     def variant(clock: Clock) -> dict[str, float]:
@@ -90,14 +74,14 @@ def ours(every: int, steps: int, batch: int) -> Variant:
 def bare(steps: int, batch: int) -> Variant:
     """The same steps with nothing around them."""
     model, loader = demo(steps, batch)
-    model = TimeFirst(model).train()
+    model.train()
     optimizer = torch.optim.Adam(model.parameters())
 
     def variant(clock: Clock) -> dict[str, float]:
         start = clock()
         for frames, labels in loader:
             optimizer.zero_grad()
-            loss_fn(model(frames), labels).backward()
+            mse_one_hot(model(frames), labels).backward()
             optimizer.step()
         return {"training step": (clock() - start) / steps}
 
@@ -139,5 +123,4 @@ def run(quick: bool) -> dict:
     repeats, steps, batch = (2, 2, 2) if quick else (15, STEPS, BATCH)
     rows = [row for setting in SETTINGS for row in measure.in_fresh_process(times, setting, repeats, steps, batch)]
     cases = [(case, again, quick) for case in (QUICK_MEMORY if quick else MEMORY) for again in (False, True)]
-
     return {"rows": rows, "memory": [measure.in_fresh_process(peak, *case) for case in cases]}

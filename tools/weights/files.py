@@ -118,7 +118,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], **facts: object) -> C
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    tensors = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
+    tensors = separate(state)
     content = safetensors.torch.save(tensors)
     digest = hashlib.sha256(content).hexdigest()
     card = Card(tensors=len(tensors), sha256=digest, size=len(content), **facts)
@@ -126,6 +126,11 @@ def write_weights(path: Path, state: Mapping[str, Tensor], **facts: object) -> C
         card_half.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
         half.write_bytes(content)
     return card
+
+
+def separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors each in memory of its own, as safetensors wants it."""
+    return {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
 
 
 def read_card(path: Path) -> Card:
