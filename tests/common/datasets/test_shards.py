@@ -20,7 +20,7 @@ from tools import convert_dataset
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Class folders, one picture with dots in its name and two whose names it could take, and their shards of seven pictures."""
+    """Class folders, with a picture that could take the names of two others, and their shards of seven pictures."""
     root = write_tiny_images("imagenet", tmp_path_factory.mktemp("folders") / "x", per_class=3, test_per_class=1)
     first = next((root / "train").rglob("*.JPEG"))
     first.rename(first.with_name("a.b.JPEG"))
