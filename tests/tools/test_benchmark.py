@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from common.errors import UserError
+from common.layers import SpikeLinear
+from common.layout import Layout
 from tests.programs import run_program
 from tools import benchmark
-from tools.benchmarks import events, lif, measure, network, report
+from tools.benchmarks import events, lif, measure, network, report, trained
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +70,40 @@ def test_everybody_counts_the_same_spikes():
     assert all(torch.equal(spikes, same[0]) for spikes in same)
 
 
-def test_unfolding_time_changes_no_logit():
-    network.check("sma_vgg8_cifar10dvs", True)
-
-
-def test_networks_that_differ_are_not_timed(monkeypatch):
+def test_networks_that_differ_are_not_timed(monkeypatch, tmp_path):
     case = network.QUICK["sma_vgg8_cifar10dvs"]
     monkeypatch.setitem(network.QUICK, "broken", replace(case, every_step=lambda x: x + 1))
     with pytest.raises(UserError, match="broken: logits of 'PyTorch loop, unfolded' differ from ours"):
-        network.check("broken", True)
+        network.check("broken", tmp_path, True)
+
+
+def bright(x):
+    return (x.amax(1) > 0).float().flatten(1)
+
+
+class Readout(nn.Module):
+    """A network that learns the digits in seconds: a linear layer over the pixels that are bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = SpikeLinear(16 * 16, trained.CLASSES)
+
+    def forward(self, x):
+        return self.layer(bright(x))
+
+
+def test_networks_learn_before_they_are_timed_and_are_kept(tmp_path):
+    layout, model, again = Layout("b c h w", 3, (16, 16)), Readout(), Readout()
+    facts = trained.keep(tmp_path / "readout.pt", model, layout, epochs=20)
+    assert facts["right"] > 0.8 and 1 < facts["epochs"] <= 20
+    assert trained.keep(tmp_path / "readout.pt", again, layout, epochs=20) == facts
+    assert torch.equal(again.layer.weight, model.layer.weight)
+    x, labels = trained.samples(layout, 2)
+    assert labels.tolist() == [*range(10)] * 2
+    density = trained.densities(model, x)
+    assert density["density"] == pytest.approx(bright(x).mean().item()) and density["least"] == density["most"]
+    with pytest.raises(UserError, match="belongs to another run: epochs"):
+        trained.keep(tmp_path / "readout.pt", again, layout, epochs=5)
 
 
 def test_results_that_differ_are_not_timed():

@@ -26,6 +26,7 @@ from common.kernels.memory import output_pool
 PEERS = ("spikingjelly", "snntorch", "norse")
 """Packages that are compared where they are installed."""
 
+_START = time.monotonic()
 _M_MMAP_THRESHOLD = -3  # of mallopt(3)
 
 Clock = Callable[[], float]
@@ -68,16 +69,18 @@ class Row:
 
 
 def in_fresh_process(function: Callable[..., Result], *arguments) -> Result:
-    """`function(*arguments)` in a newly started interpreter.
+    """`function(*arguments)` in a newly started interpreter; says so on stderr, with the minutes since the start.
 
     Raises:
         UserError: that process died.
     """
+    work = f"{function.__module__.rpartition('.')[2]}.{function.__name__}{arguments}"
+    print(f"{(time.monotonic() - _START) / 60:5.1f} min  {work}", file=sys.stderr)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
-            raise UserError(f"a measuring process died (out of memory?): {function.__name__}{arguments}") from error
+            raise UserError(f"a measuring process died (out of memory?): {work}") from error
 
 
 def side_by_side(function: Callable[..., Result], arguments: Iterable[tuple]) -> list[Result]:

@@ -16,10 +16,13 @@ loop, all with time folded into the batch; MS-ResNet's loop runs both neurons an
 """
 
 import copy
+import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import torch
@@ -31,11 +34,13 @@ from common.kernels.memory import output_pool
 from common.layers import TimeConv2d, TimeFolded, channels_last, fold_for_inference
 from common.neurons import ATan, LIFNode, Sigmoid
 from sma.models.fourier import FourierConv2d
-from tools.benchmarks import measure
+from tools.benchmarks import measure, trained
 from tools.benchmarks.measure import Row, Setting, Variant
 from tools.papers import papers
 
 SETTINGS = (Setting(1, True), Setting(2, False))
+TRAINED = Path("data", "benchmark")
+"""Where the weights of the networks stay once they are trained, which takes a quarter of an hour."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -138,15 +143,36 @@ def loop(*, convolutions: bool = False) -> Iterator[None]:
         yield
 
 
-def candidates(case: Case) -> dict[str, Candidate]:
-    """Every way of running the network of `case`, with the same weights and input."""
+def prepared(name: str, folder: Path, quick: bool) -> tuple[nn.Module, Tensor, dict[str, float]]:
+    """The network of a case as it is once trained, a batch of digits for it, and how it was trained.
+
+    Its weights are kept in `folder`.
+    """
     import timm
 
     papers()  # registers the networks
     torch.manual_seed(0)
+    case = (QUICK if quick else CASES)[name]
     model = timm.create_model(case.model, **case.settings)
-    x = torch.rand(model.layout.at(case.side).shape(case.batch))
-    calibrate(model, x)
+    layout = model.layout.at(case.side)
+    file = re.sub(r"\W+", "_", name) + ".pt"
+    facts = trained.keep(folder / file, model, layout, epochs=0 if quick else trained.EPOCHS)
+    x, _ = trained.samples(layout, 1)
+    return model, x.narrow(layout.batch_axis, 0, case.batch), facts
+
+
+def densities(name: str, folder: Path, quick: bool) -> list[dict]:
+    """How the trained network of a case fires; meant for a fresh process."""
+    torch.set_num_threads(1)
+    model, x, facts = prepared(name, folder, quick)
+    found = {**facts, **trained.densities(model, x)}
+    return [{"case": name, "variant": variant, "size": size} for variant, size in found.items()]
+
+
+def candidates(name: str, folder: Path, quick: bool) -> dict[str, Candidate]:
+    """Every way of running the network of a case, with the same weights and input."""
+    case = (QUICK if quick else CASES)[name]
+    model, x, _ = prepared(name, folder, quick)
     as_published = copy.deepcopy(model)
     if hasattr(model, "once"):
         as_published.once = False
@@ -164,23 +190,6 @@ def candidates(case: Case) -> dict[str, Candidate]:
     if case.spikingjelly and measure.installed("spikingjelly"):
         found["spikingjelly's neurons"] = Candidate(with_spikingjelly(as_published), published_x, dense)
     return found
-
-
-@torch.no_grad()
-def calibrate(model: nn.Module, x: Tensor) -> None:
-    """Make spikes reach the logits, as when trained: batch norms with the statistics of `x`, strong linear layers.
-
-    As initialised, hardly a neuron of a deep network fires.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.mul_(8)
-    momenta = {m: m.momentum for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
-    for norm in momenta:
-        norm.momentum = 1.0
-    model.train()(x)
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
 
 
 def with_spikingjelly(model: nn.Module) -> nn.Module:
@@ -224,13 +233,13 @@ def variants(found: dict[str, Candidate], precision: str) -> Iterator[dict[str, 
     yield {name: measure.timed(f"evaluation, {precision}", work) for name, work in evaluated.items()}
 
 
-def check(name: str, quick: bool) -> None:
+def check(name: str, folder: Path, quick: bool) -> None:
     """All ways of running a network give the same logits; in float64, where no rounding moves a spike.
 
     Raises:
         UserError: they do not, or they do not depend on the input, so that nothing was compared.
     """
-    found = candidates(replace((QUICK if quick else CASES)[name], batch=1))
+    found = candidates(name, folder, quick)
     found["blank"] = replace(found["ours"], x=torch.zeros_like(found["ours"].x))
     logits = {}
     for variant, candidate in found.items():
@@ -244,10 +253,10 @@ def check(name: str, quick: bool) -> None:
             raise UserError(f"{name}: logits of {variant!r} differ from ours by {difference:.2g}; nothing was timed")
 
 
-def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
+def times(name: str, folder: Path, setting: Setting, repeats: int, quick: bool) -> list[Row]:
     """All rows of a case; meant for a fresh process."""
     clock = setting.enter()
-    found = candidates((QUICK if quick else CASES)[name])
+    found = candidates(name, folder, quick)
     return [
         row
         for precision in PRECISIONS
@@ -257,12 +266,12 @@ def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
     ]
 
 
-def memory(name: str) -> list[dict]:
+def memory(name: str, folder: Path) -> list[dict]:
     """Peak memory of a training step of our variants in float32, in MiB; meant for a fresh process."""
     torch.set_num_threads(1)
     measure.return_freed_memory()
     output_pool().limit = 0  # what lies idle in it would count
-    found, peaks = candidates(CASES[name]), []
+    found, peaks = candidates(name, folder, False), []
     for variant in ("ours", "ours, dense"):
         candidate = found[variant]
         candidate.model.train()
@@ -275,12 +284,15 @@ def memory(name: str) -> list[dict]:
 def run(quick: bool) -> dict:
     """Measure the suite; returns its part of the report."""
     cases, settings, repeats = (QUICK, SETTINGS[:1], 1) if quick else (CASES, SETTINGS, 3)
-    measure.side_by_side(check, [(name, quick) for name in cases])
-    rows = [
-        row
-        for setting in settings
-        for name in cases
-        for row in measure.in_fresh_process(times, name, setting, repeats, quick)
-    ]
-    peaks = [] if quick else [peak for name in cases for peak in measure.in_fresh_process(memory, name)]
-    return {"rows": rows, "memory": peaks}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) if quick else TRAINED
+        fires = measure.side_by_side(densities, [(name, folder, quick) for name in cases])
+        measure.side_by_side(check, [(name, folder, quick) for name in cases])
+        rows = [
+            row
+            for setting in settings
+            for name in cases
+            for row in measure.in_fresh_process(times, name, folder, setting, repeats, quick)
+        ]
+        peaks = [] if quick else [peak for name in cases for peak in measure.in_fresh_process(memory, name, folder)]
+    return {"rows": rows, "memory": peaks, "densities": [fact for case in fires for fact in case]}

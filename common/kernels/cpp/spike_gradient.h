@@ -40,6 +40,7 @@ static int phases_of(const Shape& s, Phase* phases, Frame& f) {
 // One output block of the gradient of one image as [rows][columns][block]; false if a number is not finite.
 static bool frame_gradient(const float* g, const Shape& s, const Frame& f, int block, int outputs, float* d) {
   const int OH = s.OH(), OW = s.OW();
+  if (f.rows == OH && f.columns == OW) return from_planes(g, static_cast<size_t>(OH) * OW, OH * OW, outputs, block, d);
   bool finite = true;
   memset(d, 0, static_cast<size_t>(f.rows) * f.columns * block * 4);
   for (int y = 0; y < OH; ++y)
