@@ -125,6 +125,9 @@ def _eager(
     kind: str | None = None,
 ) -> Tensor:
     served = _served(x, weight)
+    if served and not x.is_contiguous() and _in_planes(weight):
+        x = x.contiguous()  # once: as pictures often are, and what a convolution makes of NHWC is NHWC too
+    served = served and x.is_contiguous()
     spikes = compress(x, weight, stride, padding, kind) if served else None
     if spikes is None:
         packed = None
@@ -146,6 +149,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
         traced()
         or torch.is_autocast_enabled("cpu")
         or not _served(x, weight)
+        or not x.is_contiguous()
         or not x.numel()
         or not promises(x, limits("linear", x.dtype)[0])
     ):
@@ -156,8 +160,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
 
 
 def _served(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels can compute this convolution at all."""
-    return type(x) is Tensor and _on_cpu(x, weight) and x.is_contiguous() and not refusal()
+    """Whether the kernels can compute this convolution at all, once its input is contiguous."""
+    return type(x) is Tensor and _on_cpu(x, weight) and not refusal()
+
+
+def _in_planes(weight: Tensor) -> bool:
+    """Whether a weight is in the layout of NCHW and of no other, so that nobody asked for NHWC."""
+    return weight.is_contiguous() and not weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def _on_cpu(x: Tensor, weight: Tensor) -> bool:
