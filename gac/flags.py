@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str] | None = None, *, testing: bool = False) -> a
         option("--cutmix_prob", type=float, default=0.5, help="CutMix: share of the epochs that are mixed")
         option("--augment", action=argparse.BooleanOptionalAction, default=True, help="random crops and mirroring")
         flags.common()
-    flags.set_defaults(seed=1000, epochs=250, deterministic=True)
+    flags.set_defaults(seed=1000, epochs=250, deterministic=True, own_name=None)
     args = flags.parse(arguments, TINY)
     if testing and not args.weights:
         args.weights = Path(file_name(args) + ".pth")
@@ -61,4 +61,4 @@ def parse(arguments: Sequence[str] | None = None, *, testing: bool = False) -> a
 
 def file_name(args: argparse.Namespace) -> str:
     """First part of the names of the result files, as in the authors' `CIFAR100_T=6.pth`."""
-    return f"{args.dataset.upper()}_T={args.T}"
+    return f"{args.own_name or args.dataset.upper()}_T={args.T}"

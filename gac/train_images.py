@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import gac.models  # noqa: F401  registers the networks with timm
 from common.analysis.evaluation import evaluate_fully
+from common.datasets import cifar
 from common.ms_resnet.cutmix import CutMix
 from common.training import (
     Process,
@@ -27,6 +28,7 @@ from common.training import (
     fit,
     fused,
     make_shared_loader,
+    own_name,
     start_from,
 )
 from gac.data import parts
@@ -63,6 +65,7 @@ def main(*, testing: bool = False) -> None:
     process = begin(args)
     part = parts(args, process)
     test_set = part(False)
+    args.own_name = own_name(args, args.data_path, test_set, cifar.CLASSES[args.dataset])
     args.num_classes = class_count(args.num_classes or classes_to_test(args), len(test_set.classes), test_set.root)
     model = build_model(args, args.num_classes, process)
     describe(model, test_set)
@@ -80,17 +83,17 @@ def main(*, testing: bool = False) -> None:
             parameters = sum(parameter.numel() for parameter in model.parameters())
             print(f"Test acc={result['acc1']:.2f} % of {result['samples']} images, {parameters:,} parameters")
         return
-    train_set = part(True)
+    train_set, name = part(True), args.own_name or args.dataset
     if process.is_main:
         announce(
             args,
             TINY,
-            f"{args.dataset}, {args.coding} coding: T={args.T}, {len(test_set.classes)} classes, {len(train_set)} "
-            f"training and {len(test_set)} test images",
+            f"{name}, {args.coding} coding: T={args.T}, {len(test_set.classes)} classes, {len(train_set)} training and "
+            f"{len(test_set)} test images",
         )
     history = train(args, process, model, loader_of(train_set, args, process, train=True), evaluate)
     if process.is_main:
-        title, files = f"{args.dataset}, {args.coding} coding, T={args.T}", args.output_dir / file_name(args)
+        title, files = f"{name}, {args.coding} coding, T={args.T}", args.output_dir / file_name(args)
         places = {"best weights": f"{files}.pth", "log": f"{files}.log"}
         conclude(history, args.num_classes, args.output_dir, title, places)
 

@@ -85,11 +85,15 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> tuple[Confi
     config.modelPath, config.recordPath = (
         Path(args.output_dir or folder) for folder in (config.modelPath, config.recordPath)
     )
+    return config, args
+
+
+def name_files(config: Config, title: str) -> None:
+    """Name a run on the data called `title` as the authors do, where the settings do not."""
     neuron = "_LIAF" if config.mode_select == "mem" else ""
-    config.name = config.name or (f"{config.attention}_SNN(CNN){neuron}-{recipe.title}_dt={config.dt}ms_T={config.T}")
+    config.name = config.name or (f"{config.attention}_SNN(CNN){neuron}-{title}_dt={config.dt}ms_T={config.T}")
     config.modelNames = config.modelNames or f"{config.name}.t7"
     config.recordNames = config.recordNames or f"{config.name}.csv"
-    return config, args
 
 
 def add_settings(flags: Flags, config: Config) -> None:

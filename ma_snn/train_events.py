@@ -25,12 +25,13 @@ from common.training import (
     fit,
     fused,
     make_loader,
+    own_name,
     start_from,
 )
 from ma_snn.config import Config
 from ma_snn.data.events import datasets
 from ma_snn.evaluation import evaluate_clips, one_hot_loss
-from ma_snn.flags import Recipe, parse
+from ma_snn.flags import Recipe, name_files, parse
 from ma_snn.models.attention import ATTENTIONS
 from ma_snn.models.event_networks import DEPTHS
 from ma_snn.results import log_to, write_results
@@ -74,6 +75,8 @@ def main(recipe: Recipe) -> None:
     with log_to(make_folder(config.recordPath) / recipe.log, args.resume) if process.is_main else nullcontext():
         model = build_model(recipe, config, args, process).to(process.device)
         train_set, test_set = datasets(recipe, config, process)
+        own = own_name(args, config.savePath, test_set, recipe.dataset.num_classes)
+        name_files(config, own or recipe.title)
         describe(model, test_set, binary=config.is_spike, to_one=config.interval_scaling)
         workers = config.num_workers if hasattr(config, "num_workers") else config.num_work
         loader = partial(

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import ma_snn  # noqa: F401  (registers the models)
 from common.analysis.evaluation import evaluate_fully
+from common.datasets import cifar
 from common.training import (
     Process,
     Scale,
@@ -26,6 +27,7 @@ from common.training import (
     grad_scaler,
     make_loader,
     mixed_precision,
+    own_name,
     run_folder,
     start_from,
 )
@@ -63,6 +65,7 @@ def main(recipe: Recipe) -> None:
         return
     part = parts(args, process)
     test_set = part(False)
+    args.own_name = own_name(args, args.data_path, test_set, cifar.CLASSES[args.dataset])
     args.num_classes = class_count(args.num_classes or classes_to_test(args), len(test_set.classes), test_set.root)
     model = build_model(args, process)
     describe(model, test_set)
@@ -78,12 +81,12 @@ def main(recipe: Recipe) -> None:
     if args.eval:
         test(args, process, model, test_loader, test_set)
         return
-    train_set = part(True)
+    train_set, name = part(True), args.own_name or args.dataset
     if process.is_main:
         announce(
             args,
             recipe.tiny,
-            f"{args.model}, attention {args.attention}, on {args.dataset}: T={args.T}, {args.num_classes} classes, "
+            f"{args.model}, attention {args.attention}, on {name}: T={args.T}, {args.num_classes} classes, "
             f"{len(train_set)} training and {len(test_set)} test images, loss {args.loss}",
         )
         if args.augment and args.train_crop_size != TEST_SIDE:
@@ -194,4 +197,5 @@ def train(
             "last weights": folder / "checkpoint_latest.pth",
             "settings": board / "args.txt",
         }
-        conclude(history, args.num_classes, folder, f"{args.model} on {args.dataset}, T={args.T}", places)
+        title = f"{args.model} on {args.own_name or args.dataset}, T={args.T}"
+        conclude(history, args.num_classes, folder, title, places)

@@ -72,7 +72,7 @@ def main(recipe: Recipe) -> None:
             f"{train_set.root}: frames of {size} pixels are too small for this network, which takes {SMALLEST} x "
             f"{SMALLEST}; lower --downsample"
         )
-    if own := own_name(args, train_set.num_classes, type(train_set).num_classes):
+    if own := own_name(args, args.data_path, train_set, type(train_set).num_classes):
         recipe = replace(recipe, script=f"vgg8_{own}_SMA")
     args.num_classes = class_count(args.num_classes or classes_to_test(args), train_set.num_classes, train_set.root)
     model = build_model(recipe, args, process)

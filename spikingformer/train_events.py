@@ -1,6 +1,7 @@
 """The run of the two scripts for event data: from recordings to result files."""
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from common.training import (
     fit,
     labels_of,
     make_loader,
+    own_name,
 )
 from common.training.record import Board
 from spikingformer.data.events import FrameBatches, datasets
@@ -43,6 +45,8 @@ def main(recipe: EventRecipe) -> None:
     args = parse_events(recipe)
     process = begin(args)
     train_set, test_set = datasets(recipe, args, process)
+    if own := own_name(args, args.data_path, train_set, type(train_set).num_classes):
+        recipe = replace(recipe, folder=own)
     model = build_model(args, "dvs_2_256", process)
     describe(model, test_set)
     loader = partial(

@@ -22,9 +22,10 @@ from common.training import (
     fit,
     grad_scaler,
     make_loader,
+    own_name,
     run_folder,
 )
-from spikingformer.data.images import ImageBatches, both_parts, data_root, dataset_name, open_part
+from spikingformer.data.images import PUBLISHED, ImageBatches, both_parts, data_root, dataset_name, open_part
 from spikingformer.flags import ImageRecipe, network_name, parse_images
 from spikingformer.recipe import (
     build_model,
@@ -125,7 +126,8 @@ def train(args: argparse.Namespace, process: Process, model: nn.Module, train_se
     if process.is_main:
         best = max(history, key=lambda row: row["test_acc1"])
         print(f"*** Best metric: {best['test_acc1']} (epoch {best['epoch'] - 1})")
-        title = f"{args.network} on {dataset_name(args)}, T={args.T}"
+        own = own_name(args, args.data_dir, test_set, PUBLISHED[dataset_name(args)])
+        title = f"{args.network} on {own or dataset_name(args)}, T={args.T}"
         places = {
             "best weights": folder / "model_best.pth.tar",
             "settings": folder / "args.yaml",

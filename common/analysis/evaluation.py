@@ -26,6 +26,7 @@ from common.analysis.figures import confusion_map
 from common.analysis.firing_rates import watch_neurons, write_rates
 from common.analysis.operations import count_operations
 from common.files import atomic_path
+from common.training.describe import class_titles
 from common.training.launch import Process, sum_over_ranks
 
 BINS = 15
@@ -155,7 +156,7 @@ def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
 
 def class_names(data: Dataset, outputs: int) -> list[str]:
     """The names of the outputs: those of the data, then numbers."""
-    known = [str(name) for name in getattr(data, "classes", ())][:outputs]
+    known = class_titles(data)[:outputs]
     return known + [str(label) for label in range(len(known), outputs)]
 
 

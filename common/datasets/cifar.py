@@ -32,6 +32,7 @@ STATISTICS = {
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
 """(mean, standard deviation) of the colours, as GAC normalises them."""
+CLASSES = {"cifar10": 10, "cifar100": 100}
 
 
 @cache
@@ -159,22 +160,22 @@ def _cifar_pixels(name: str, root: Path, train: bool) -> np.ndarray:
     return cifar(name, root, train, None).data
 
 
-def _card(name: str, classes: int) -> DataSet:
+def _card(name: str) -> DataSet:
     return DataSet(
         name=name,
-        title=f"CIFAR-{classes}",
+        title=f"CIFAR-{CLASSES[name]}",
         papers="gac, ma_snn, spikingformer",
         form="pictures",
-        files=f"cifar-{classes}-python.tar.gz, unpacked",
+        files=f"cifar-{CLASSES[name]}-python.tar.gz, unpacked",
         url="https://www.cs.toronto.edu/~kriz/cifar.html",
         folder="data",
         split="published",
         views=partial(cifar_views, name),
         write_tiny=partial(write_tiny_images, name),
-        expected={"train": 50_000, "test": 10_000, "classes": classes},
+        expected={"train": 50_000, "test": 10_000, "classes": CLASSES[name]},
         is_published=lambda entries: entries[0].index is not None,
         official_twins=True,
     )
 
 
-CIFAR10, CIFAR100 = _card("cifar10", 10), _card("cifar100", 100)
+CIFAR10, CIFAR100 = _card("cifar10"), _card("cifar100")

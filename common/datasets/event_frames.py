@@ -71,6 +71,12 @@ class EventFrames(Dataset):
         self.sensor_size = tuple(cache.load_frames(self.samples[0][0]).shape[2:])
 
     @property
+    def is_published(self) -> bool:
+        """Whether its recordings are called as in the published set."""
+        names = (Path(path.parent.name, self.recording_of(path.stem) or path.stem) for path, _ in self.samples)
+        return self.is_published_set(names)
+
+    @property
     def _part(self) -> str:
         return "train" if self.train else "test"
 

@@ -198,7 +198,7 @@ def main(preset: Preset) -> None:
         return
     train_set = imagenet(root, True, train_transform(args.img_size, args.min_area, args.auto_augment))
     check_classes(train_set, test_set)
-    if own := own_name(args, len(test_set.classes), CLASSES):
+    if own := own_name(args, args.data_path, test_set, CLASSES):
         preset = replace(preset, tag=f"{own}_ACC")
     model = build_model(preset, args, classes_of(args, test_set), process)
     describe(model, test_set)

@@ -18,9 +18,16 @@ def describe(model: nn.Module, data: Dataset, **more: object) -> None:
     reading = reading_of(data)
     model.card = {
         **model.made_by,
-        "classes": [str(name) for name in getattr(data, "classes", ())],
+        "classes": class_titles(data),
         "reading": reading and asdict(reading) | more,
     }
+
+
+def class_titles(data: Dataset) -> list[str]:
+    """The classes of `data` by label: as its folders are called, or what their numbers mean in a published set."""
+    names = getattr(data, "class_names", ()) if getattr(data, "is_published", False) else ()
+    classes = map(str, getattr(data, "classes", ()))
+    return [names[int(name)] if name.isdecimal() and int(name) < len(names) else name for name in classes]
 
 
 def reading_of(data: Dataset) -> "Reading | None":

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from common.errors import UserError
 from common.training.checkpoint import load_state, read_weights
@@ -135,9 +135,13 @@ def class_count(wanted: int | None, found: int, root: Path, flag: str = "--num-c
     return found if wanted is None else wanted
 
 
-def own_name(args: argparse.Namespace, found: int, published: int) -> str | None:
-    """What runs and files are called on own data, which have another number of classes than the published set."""
-    return args.data_path.resolve().name if args.data_path and not args.tiny and found != published else None
+def own_name(args: argparse.Namespace, folder: Path | None, data: Dataset, published: int) -> str | None:
+    """What runs and files are called on own data in `folder`; None on the published ones, and with `--tiny`.
+
+    Own are data with another number of classes than the published set, or of which the loader says so.
+    """
+    own = len(getattr(data, "classes", range(published))) != published or not getattr(data, "is_published", True)
+    return folder.resolve().name if folder and own and not args.tiny else None
 
 
 def mixed_precision(args: argparse.Namespace, process: Process) -> bool:

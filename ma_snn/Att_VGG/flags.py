@@ -67,6 +67,7 @@ def parse(recipe: Recipe, arguments: Sequence[str] | None = None) -> argparse.Na
     flags.without_effect(*WITHOUT_EFFECT)
     flags.common()
     flags.set_defaults(dataset=recipe.dataset, attention=recipe.attention, output_dir=Path("logs"), seed=2023, amp=None)
+    flags.set_defaults(own_name=None)
     args = flags.parse(arguments, recipe.tiny)
     args.weights = weights_to_test(args)
     if args.opt == "sgd_nesterov" and args.momentum <= 0:
@@ -160,8 +161,8 @@ def settings_name(args: argparse.Namespace) -> str:
     """The original's name of a run without the time, behind data set, attention and loss."""
     repeats = args.ra_reps if args.ra_sampler else 0
     return (
-        f"{args.dataset}_{args.attention}_{args.loss}_{args.model}_b{args.batch_size}_e{args.epochs}_{args.opt}_lr{args.lr}"
-        f"_wd{args.weight_decay}_ls{args.label_smoothing}_ma{args.mixup_alpha}_ca{args.cutmix_alpha}"
+        f"{args.own_name or args.dataset}_{args.attention}_{args.loss}_{args.model}_b{args.batch_size}_e{args.epochs}"
+        f"_{args.opt}_lr{args.lr}_wd{args.weight_decay}_ls{args.label_smoothing}_ma{args.mixup_alpha}_ca{args.cutmix_alpha}"
         f"_sbn{int(args.sync_bn)}_ra{repeats}_re{args.random_erase}_aaug{args.auto_augment}"
         f"_size{args.train_crop_size}_{args.val_resize_size}_{args.val_crop_size}_seed{args.seed}_T{args.T}"
     )

@@ -43,7 +43,7 @@ class DVSGestureHDF5(EventWindows):
     citation = DVS128Gesture.citation
     url = DVS128Gesture.url
     num_classes = 11
-    class_names = DVS128Gesture.class_names
+    classes = class_names = DVS128Gesture.class_names
 
     @classmethod
     def find(cls, root: Path, part: str) -> list[Path]:

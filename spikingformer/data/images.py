@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.datasets.cifar import cifar
+from common.datasets.cifar import CLASSES, cifar
 from common.datasets.imagenet import check_classes, imagenet
 from common.datasets.timm_transforms import create_transform
 from common.errors import UserError
@@ -18,6 +18,8 @@ from spikingformer.recipe import BatchTransform
 
 FOLDERS = {"imagenet": ("ImageNet2012",), "cifar10": ("",), "cifar100": ("",)}
 """Where `data_folder` looks for each data set."""
+PUBLISHED = {"imagenet": 1000, **CLASSES}
+"""Their numbers of classes."""
 TINY_SET = {"per_class": 100, "test_per_class": 20}
 
 

@@ -218,6 +218,16 @@ def test_two_processes_train_from_another_folder(images, tmp_path):
     assert len(list(tmp_path.glob("checkpoint/resnet18/10/0.1/ImageNet_ACC/*/resnet18-best.pth"))) == 1
 
 
+def test_own_pictures_in_class_folders_name_the_files(call, tmp_path, capsys):
+    for name in ("train/cat/1", "train/dog/2", "test/cat/3", "test/dog/4"):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (int(name[-1]) * 60, 0, 0)).save(tmp_path / "pets" / f"{name}.png")
+    flags = ("--width", "2", "--epochs", "1", "--device", "cpu", "-T", "2", "-b", "2", "--workers", "0")
+    out = call(train_images.main, *flags, "--data-path", tmp_path / "pets")
+    assert {"pets_T=2.pth", "pets_T=2.log"} <= {path.name for path in out.iterdir()}
+    assert "pets, gac coding: T=2, 2 classes" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(not (REAL / "cifar10_jpg").is_dir(), reason="needs real images in ../shared/data")
 def test_real_cifar_images_train(main, capsys):
     main("--data-path", REAL / "cifar10_jpg", "--augment", "-b", "50")

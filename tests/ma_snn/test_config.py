@@ -17,7 +17,7 @@ from ma_snn.DVSGait.CNN.Config import configs as gait
 from ma_snn.DVSGestures.Att_SNN_CNN import RECIPE
 from ma_snn.DVSGestures.Att_SNN_LIAF_CNN import RECIPE as LIAF
 from ma_snn.DVSGestures.CNN.Config import configs as gestures
-from ma_snn.flags import NOT_USED, add_settings, apply, parse
+from ma_snn.flags import NOT_USED, add_settings, apply, name_files, parse
 
 FOLDER = Path(ma_snn.__file__).parent
 EQUAL = {
@@ -55,6 +55,15 @@ def parsed(configs, *arguments):
     parser.common()
     apply(config, parser.parse(arguments))
     return config
+
+
+def test_files_are_named_after_the_data_unless_the_settings_name_them():
+    config = parsed(cifar10dvs, "--attention", "CA")
+    name_files(config, "mine")
+    assert (config.name, config.recordNames) == ("CA_SNN(CNN)-mine_dt=10ms_T=20", "CA_SNN(CNN)-mine_dt=10ms_T=20.csv")
+    config = parsed(cifar10dvs, "--name", "chosen", "--modelNames", "chosen.pt")
+    name_files(config, "mine")
+    assert (config.name, config.modelNames, config.recordNames) == ("chosen", "chosen.pt", "chosen.csv")
 
 
 @pytest.mark.parametrize("configs", OWN)

@@ -11,6 +11,7 @@ from common.datasets.n_caltech101 import NCaltech101
 from common.errors import UserError
 from common.events.event import EVENT
 from common.events.frames import frames_by_time
+from common.training.describe import class_titles
 from tests.common.conftest import LOADERS, NAMES, T, tree
 
 FRAMES = "frames_number_3_split_by_number"
@@ -45,6 +46,16 @@ def test_no_recording_is_in_both_parts(roots, name):
 def test_sensor_and_classes_come_from_the_data(roots, name, size):
     data = LOADERS[name](roots[name], False, T)
     assert (data.sensor_size, data.num_classes, data.classes) == (size, 2, ["0", "1"])
+
+
+def test_published_recordings_are_known_by_name_and_their_numbers_mean_something(roots, tmp_path):
+    for folder, name in (("published", "user01_led_0"), ("own", "mine_0")):
+        for part in ("train", "test"):
+            write_frames(tmp_path / folder / FRAMES, *(f"{part}/{label}/{name}" for label in (0, 10, 2)))
+    published, own = (DVS128Gesture(tmp_path / folder, False, T) for folder in ("published", "own"))
+    assert published.is_published and class_titles(published) == ["hand clap", "other gestures", "left hand wave"]
+    assert not own.is_published and class_titles(own) == ["0", "10", "2"]
+    assert not NCaltech101(roots["ncaltech101"], False, T).is_published, "there are no background pictures"
 
 
 def test_frames_keep_every_event(roots):

@@ -1,14 +1,26 @@
 """What a script starts from: weights of as many classes, or of another number with a new head."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from torch import nn
 
 from common.errors import UserError
-from common.training import Process, start_from
+from common.training import Process, own_name, start_from
 from common.weights import write_card
 
 ALONE = Process(0, 1, 0, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "classes, published, tiny, name",
+    [(2, True, False, "mine"), (3, False, False, "mine"), (3, True, False, None), (2, False, True, None)],
+)
+def test_a_run_on_own_data_has_their_name(tmp_path, classes, published, tiny, name):
+    data = Namespace(classes=["one"] * classes, is_published=published)
+    assert own_name(Namespace(tiny=tiny), tmp_path / "mine", data, 3) == name
+    assert own_name(Namespace(tiny=tiny), None, data, 3) is None, "the default folder holds the published set"
 
 
 def network(classes, width=4):
