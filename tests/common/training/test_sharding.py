@@ -45,7 +45,8 @@ def sharded(tmp_path_factory):
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     words = ["-b", 4, *SWITCHES, "--fsdp"]
     stopped = [["--output-dir", folder, *words, "--stop-at", 8] for folder in (one, two)]
-    printed = start_pair(*stopped, ["--output-dir", two, *words, "--resume"])
+    beside = ["--async-checkpoints", "--checkpoint-every", 4]
+    printed = start_pair(*stopped, ["--output-dir", two, *words, "--resume", *beside])
     return one, two, printed
 
 
