@@ -145,12 +145,18 @@ def read_parts(folder: Path, content: dict[str, object]) -> dict[str, object]:
         UserError: the folder is missing or damaged.
     """
     try:
+        for name, size in content.get("sizes", {}).items():  # torch takes what is missing for any numbers
+            file = folder / Path(name).name
+            if not file.is_file() or file.stat().st_size != size:
+                raise UserError(f"{file}: missing, or not the {size} bytes that were written; resume from another one")
         reader = dcp.HuggingFaceStorageReader(str(folder))
         found = reader.read_metadata().state_dict_metadata
         tensors = {key: torch.empty(value.size, dtype=value.properties.dtype) for key, value in found.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(tensors, storage_reader=reader, no_dist=True)
+    except UserError:
+        raise
     except Exception as error:  # the readers have no common kind of error
         raise UserError(
             f"{folder}: the parts of a checkpoint cannot be read ({reason_of(error)}); resume from another one"

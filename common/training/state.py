@@ -114,6 +114,9 @@ class TrainingState:
         if parts is not None:
             parts.result()
         if process.is_main:
+            if "parts" in content:
+                folder = path.with_name(content["parts"])
+                content["sizes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
             save_checkpoint(path, content, metadata)
             write_card(path, self.model)
             _leave(path, keep, f"{path.stem}-{content['epoch']}-{content['step']}", content.get("parts"))

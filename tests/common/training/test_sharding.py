@@ -1,12 +1,14 @@
 """FSDP2: the losses of one process, and checkpoints for any number of them."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from common.errors import UserError
 from common.training import load_checkpoint, load_weights
+from common.training.checkpoint import save_checkpoint
 from tests.common.training import toy
 from tests.common.training.runs import start_pair
 
@@ -71,8 +73,25 @@ def test_one_process_goes_on_where_two_stopped(sharded, whole):
 def test_parts_that_are_missing_are_named(sharded, tmp_path):
     _, two, _ = sharded
     (tmp_path / "checkpoint.pt").write_bytes((two / "checkpoint.pt").read_bytes())
-    with pytest.raises(UserError, match=r"checkpoint-3-0.parts: the parts of a checkpoint cannot be read"):
-        train(tmp_path, "-b", 8, *SWITCHES, "--resume")
+    with pytest.raises(UserError, match=r"checkpoint-3-0.parts/shard-0.*: missing, or not the \d+ bytes"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    parts = shutil.copytree(two / "checkpoint-3-0.parts", tmp_path / "checkpoint-3-0.parts")
+    load_checkpoint(tmp_path / "checkpoint.pt")
+    first, second = sorted(parts.iterdir())
+    second.unlink()
+    with pytest.raises(UserError, match=rf"{second}: missing"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    shutil.copyfile(first, second)
+    with pytest.raises(UserError, match=f"{second}: missing, or not"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("name", ["", "..", "/etc", "../x.parts"])
+def test_parts_are_beside_the_checkpoint_or_refused(tmp_path, name):
+    save_checkpoint(tmp_path / "checkpoint.pt", {"parts": name})
+    (tmp_path.parent / "x.parts").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match=rf"names {name!r} as its parts|{tmp_path}/x.parts: the parts"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
 
 
 def test_the_best_weights_are_a_plain_file(sharded):
