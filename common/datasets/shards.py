@@ -139,7 +139,9 @@ def _opened(path: Path, _process: int) -> int:
 def _read_index(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            index = {field: file[field] for field in FIELDS}
+            index = {field: np.atleast_1d(file[field]) for field in FIELDS}  # NumPy gives bytes for what is no array
+        for field in ("classes", "names"):
+            index[field].tolist()  # only now NumPy sees whether it is text
     except Exception as error:  # NumPy and zipfile raise all kinds
         raise UserError(f"{path}: no index of shards ({reason_of(error)}); write the shards again") from error
     count = len(index["names"])
@@ -147,10 +149,10 @@ def _read_index(path: Path) -> dict[str, np.ndarray]:
         array = index[field]
         if array.dtype.kind != kind or array.ndim != 1 or (field != "classes" and len(array) != count):
             raise UserError(f"{path}: {field} is no list of {count}; write the shards again")
-    numbers = [index[field] for field in ("shards", "offsets", "sizes", "labels")]
-    if not count or min(int(array.min()) for array in numbers) < 0 or index["labels"].max() >= len(index["classes"]):
+    limits = {"labels": len(index["classes"]), "shards": count, "offsets": 2**62, "sizes": 2**62}
+    if not count or any(index[field].min() < 0 or index[field].max() >= limit for field, limit in limits.items()):
         raise UserError(f"{path}: holds impossible numbers; write the shards again")
-    return index
+    return index | {field: index[field].astype(np.int64) for field in limits}  # whose sums do not overflow
 
 
 def has_shards(folder: Path) -> bool:

@@ -83,7 +83,10 @@ def _joined(content: object, path: Path) -> object:
         return content
     from common.training.sharding import read_parts  # slow to import
 
-    return read_parts(path.with_name(Path(name).name), content)
+    folder = Path(name).name  # beside the checkpoint, whatever it says
+    if not folder.endswith(".parts"):
+        raise UserError(f"{path} is no whole checkpoint: it names {name!r} as its parts; resume from another one")
+    return read_parts(path.with_name(folder), content)
 
 
 def load_weights(model: nn.Module, path: str | Path, *, allow_nan: bool = False) -> None:

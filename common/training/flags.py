@@ -30,6 +30,14 @@ COMMON = (
     ),
     (("--checkpoint-every",), {"type": int, "minimum": 1, "help": "save after so many batches too, not only epochs"}),
     (
+        ("--async-checkpoints",),
+        {
+            "action": "store_true",
+            "help": "those within an epoch are written while training goes on, from a copy in memory of weights, "
+            "average and optimizer, twice as often for the same loss by a kill",
+        },
+    ),
+    (
         ("--keep-checkpoints",),
         {"type": int, "default": 0, "minimum": 0, "help": "of the last ones so many stay, checkpoint-EPOCH-STEP.pt"},
     ),

@@ -49,6 +49,7 @@ from common.training.scale import Scale
 from common.training.state import TrainingState, set_random_state
 from common.training.step import Recipe, train_on
 from common.training.watch import Watch, signals, stopping
+from common.training.writer import beside_training
 
 Row = dict[str, float]
 DEFAULT = Scale()
@@ -88,6 +89,7 @@ def fit(
     output_dir, recipe = make_folder(output_dir), Recipe(**recipe, half=scale.half(process))
     _check_batches(len(train_loader), recipe.accumulate)
     scale.prepare(model, recipe, ema, process)
+    checkpoint_every = scale.interval(checkpoint_every, recipe)
     if scaler is None:
         scaler = grad_scaler(recipe.amp, process, scale)
     average = ema and ema.to(process.device)
@@ -116,11 +118,14 @@ def fit(
         Recorder(
             output_dir, board, process, state.epoch + 1, epochs, select, scale.tracker, facts.get("args")
         ) as recorder,
+        beside_training(process) as writer,
     ):
+        save_within = partial(save, writer=writer) if scale.async_checkpoints else save
         watch = Watch(scale.log_every, recipe, process, output_dir, received)
         while state.epoch < epochs:
             begin = time.monotonic()
-            train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save)
+            train_epoch(network, state, train_loader, recipe, watch, checkpoint_every, save_within)
+            writer.wait()
             if state.step == len(train_loader):  # less when a signal came
                 with state.whole():
                     _finish_epoch(state, train_loader, recipe, evaluate, watch, begin)

@@ -30,6 +30,7 @@ class Scale:
     fsdp: bool = False
     tracker: str | None = None
     keep_checkpoints: int = 0
+    async_checkpoints: bool = False
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Scale":
@@ -59,6 +60,19 @@ class Scale:
         if not hasattr(model, "set_grad_checkpointing"):
             raise UserError(f"--grad-checkpointing: {type(model).__name__} cannot compute blocks again; leave it out")
         model.set_grad_checkpointing()
+
+    def interval(self, checkpoint_every: int | None, recipe: Recipe) -> int | None:
+        """Batches between checkpoints within an epoch: half, where the last one may be unwritten until the next.
+
+        Raises:
+            UserError: there is no half.
+        """
+        if not self.async_checkpoints:
+            return checkpoint_every
+        least = 2 * recipe.accumulate
+        if checkpoint_every is None or checkpoint_every < least:
+            raise UserError(f"--async-checkpoints is for those within an epoch: add --checkpoint-every {least} or more")
+        return checkpoint_every // 2
 
     def _check_sharding(self, recipe: Recipe, average: AveragedModel | None, process: Process) -> None:
         """Refuse `--fsdp` where something needs the whole network in the middle of an epoch."""

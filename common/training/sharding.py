@@ -7,8 +7,10 @@ each process its part, as safetensors and not as pickles.
 
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -44,6 +46,11 @@ class Sharded:
         _move(optimizer, model, self.network)
         self.whole_state: dict[str, object] | None = None
         optimizer.register_state_dict_post_hook(lambda _, state: self.whole_state or state)
+
+    @cached_property
+    def group(self) -> dist.ProcessGroup:
+        """Connections beside those of training, for parts that are written meanwhile."""
+        return dist.new_group(backend="gloo")
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -107,8 +114,13 @@ def _whole(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def write_parts(folder: Path, content: dict[str, object]) -> dict[str, object]:
-    """Write the tensors of a checkpoint, each process its part; what remains of it is returned."""
+def write_parts(
+    folder: Path, content: dict[str, object], group: dist.ProcessGroup | None
+) -> tuple[dict[str, object], Future | None]:
+    """Write the tensors of a checkpoint, each process its part; what remains of it is returned.
+
+    With a `group` they are copied, and written when what is returned with it is done.
+    """
     tensors = {f"{part}.{key}": value for part in PARTS for key, value in (content[part] or {}).items()}
     rest = {part: content[part] and {} for part in PARTS}
     state = content["optimizer"]
@@ -116,12 +128,14 @@ def write_parts(folder: Path, content: dict[str, object]) -> dict[str, object]:
     for index, own in values.items():
         for name in [name for name, value in own.items() if isinstance(value, Tensor)]:
             tensors[f"optimizer.{index}.{name}"] = own.pop(name)
-    dcp.save(
+    save = dcp.save if group is None else partial(dcp.async_save, process_group=group)
+    written = save(
         {key: tensor.detach() for key, tensor in tensors.items()},
         storage_writer=dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True),
         planner=DefaultSavePlanner(dedup_save_to_lowest_rank=True),  # running statistics are those of the main process
     )
-    return {**content, **rest, "optimizer": {**state, "state": values}, "parts": folder.name}
+    remains = {**content, **rest, "optimizer": {**state, "state": values}, "parts": folder.name}
+    return remains, None if group is None else written
 
 
 def read_parts(folder: Path, content: dict[str, object]) -> dict[str, object]:
@@ -131,12 +145,18 @@ def read_parts(folder: Path, content: dict[str, object]) -> dict[str, object]:
         UserError: the folder is missing or damaged.
     """
     try:
+        for name, size in content.get("sizes", {}).items():  # torch takes what is missing for any numbers
+            file = folder / Path(name).name
+            if not file.is_file() or file.stat().st_size != size:
+                raise UserError(f"{file}: missing, or not the {size} bytes that were written; resume from another one")
         reader = dcp.HuggingFaceStorageReader(str(folder))
         found = reader.read_metadata().state_dict_metadata
         tensors = {key: torch.empty(value.size, dtype=value.properties.dtype) for key, value in found.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")
             dcp.load(tensors, storage_reader=reader, no_dist=True)
+    except UserError:
+        raise
     except Exception as error:  # the readers have no common kind of error
         raise UserError(
             f"{folder}: the parts of a checkpoint cannot be read ({reason_of(error)}); resume from another one"

@@ -3,8 +3,10 @@
 import random
 import re
 import shutil
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from common.errors import UserError
 from common.files import make_folder
 from common.training.checkpoint import load_checkpoint, load_state, save_checkpoint
 from common.training.launch import Process, max_over_ranks
+from common.training.writer import Writer
 from common.weights import write_card
 
 if TYPE_CHECKING:
@@ -58,17 +61,23 @@ class TrainingState:
         """Within a `with` block of all processes `model`, `ema` and `optimizer` hold everything."""
         return nullcontext() if self.sharded is None else self.sharded.whole()
 
-    def save(self, path: Path, process: Process, metadata: dict[str, object], keep: int = 0) -> None:
+    def save(
+        self, path: Path, process: Process, metadata: dict[str, object], keep: int = 0, writer: Writer | None = None
+    ) -> None:
         """Write a checkpoint; all processes have to call it, and the main one writes but for sharded tensors.
 
-        The last `keep` are there as `checkpoint-EPOCH-STEP.pt` too.
+        The last `keep` are there as `checkpoint-EPOCH-STEP.pt` too. With a `writer` it is only begun, after the one
+        before has ended.
         """
+        if writer is not None:
+            writer.wait()
         ranks = [{"rng": random_state(process.device), "totals": self.totals}]
         if process.world_size > 1:
             gathered = [None] * process.world_size
             dist.all_gather_object(gathered, ranks[0])
             ranks = gathered
         average = self.ema if self.sharded is None else self.sharded.average
+        content, parts = {}, None
         if process.is_main or self.sharded is not None:
             content = {
                 "model": self.trained.state_dict(),
@@ -84,12 +93,33 @@ class TrainingState:
         if self.sharded is not None:
             from common.training.sharding import write_parts  # slow to import, as it brings all of FSDP
 
-            content = write_parts(_emptied(path, self.epoch, self.step, process), content)
+            group = None if writer is None else self.sharded.group
+            content, parts = write_parts(_emptied(path, self.epoch, self.step, process), content, group)
+        if writer is not None:
+            writer.begin(partial(self._write, path, process, writer.copy(content), parts, metadata, keep))
+            return
+        self._write(path, process, content, parts, metadata, keep)
+        max_over_ranks([0], process)  # nobody goes on, or exits, before the file is complete
+
+    def _write(
+        self,
+        path: Path,
+        process: Process,
+        content: dict[str, object],
+        parts: Future | None,
+        metadata: dict[str, object],
+        keep: int,
+    ) -> None:
+        """What the main process writes, when the parts of all processes are there; training may be ahead of it."""
+        if parts is not None:
+            parts.result()
         if process.is_main:
+            if "parts" in content:
+                folder = path.with_name(content["parts"])
+                content["sizes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
             save_checkpoint(path, content, metadata)
             write_card(path, self.model)
-            _leave(path, keep, f"{path.stem}-{self.epoch}-{self.step}", content.get("parts"))
-        max_over_ranks([0], process)  # nobody goes on, or exits, before the file is complete
+            _leave(path, keep, f"{path.stem}-{content['epoch']}-{content['step']}", content.get("parts"))
 
     def load(self, path: Path, process: Process, metadata: dict[str, object]) -> int:
         """Take everything over from a checkpoint; the number of processes that wrote it.

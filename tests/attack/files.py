@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -20,6 +21,7 @@ from scipy.io import savemat
 from common.archives import extract
 from common.conversion import cache, stages
 from common.conversion.split import make_split, read_split, save_split
+from common.datasets import shards
 from common.datasets.dvs128_gesture import read_list
 from common.datasets.dvs_gait import read_array
 from common.errors import UserError
@@ -203,6 +205,62 @@ def _resume(path: Path) -> str:
     return "read"
 
 
+def _parts(folder: Path) -> bytes:
+    """The one part of a checkpoint that is in `folder / "parts"`, as `--fsdp` writes it."""
+    state = training_state()
+    for parameter in state.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    state.optimizer.step()
+    state.sharded = SimpleNamespace(network=state.model, average=None)
+    state.save(folder / "parts" / "checkpoint.pt", start("cpu"), {"model": "x"})
+    return _part(folder).read_bytes()
+
+
+def _part(folder: Path) -> Path:
+    return next((folder / "parts" / "checkpoint-0-0.parts").iterdir())
+
+
+def _resume_parts(path: Path) -> str:
+    _part(path.parent).write_bytes(path.read_bytes())
+    return _resume(path.parent / "parts" / "checkpoint.pt")
+
+
+def _same_size(good: bytes, seed: object) -> bytes:
+    """Damage that the size does not tell."""
+    return mutate(good, seed)[: len(good)].ljust(len(good), b"\0")
+
+
+def _shards(folder: Path) -> Path:
+    """A folder of shards of 3 pictures."""
+    names = [folder / f"{number}.png" for number in range(3)]
+    for name in names:
+        name.write_bytes(_picture("png"))
+    shards.write_shards(
+        [(str(name), number % 2) for number, name in enumerate(names)], ["a", "b"], folder / "shards", 2
+    )
+    return folder / "shards"
+
+
+def _see_shards(name: str, path: Path) -> str:
+    """Read all pictures of shards, of which one file is that at `path`."""
+    folder = path.parent / "shards"
+    (folder / name).unlink()  # as who mends one: a loader may have the old one open
+    (folder / name).write_bytes(path.read_bytes())
+    shards._opened.cache_clear()
+    pictures = shards.Shards(folder, None)
+    for index in range(len(pictures)):
+        pictures[index]
+    return "read"
+
+
+def _damaged_index(good: bytes, seed: object) -> bytes:
+    """An index of which one array is damaged, with checksums that are right."""
+    with zipfile.ZipFile(io.BytesIO(good)) as bundle:
+        members = {name: bundle.read(name) for name in bundle.namelist()}
+    field = random.Random(repr(seed)).choice(list(members))
+    return _zipped({name: mutate(part, seed) if name == field else part for name, part in members.items()})
+
+
 def _load(path: Path) -> str:
     load_weights(network(), path)
     return "read"
@@ -314,6 +372,20 @@ FILES: dict[str, tuple[Callable[[Path], bytes], str, Callable[[Path], str], Call
     "weights, import": (lambda _: _zipped({"run/a.pth": _saved(_STATE)}), ".zip", _import, mutate),
     "checkpoint, --resume, right checksums": (
         _checkpoint, ".pt", _resume, lambda good, seed: _repacked(lambda part: mutate(part, seed), good),
+    ),
+    "checkpoint in parts": (_parts, ".safetensors", _resume_parts, mutate),
+    "checkpoint in parts, right sizes": (_parts, ".safetensors", _resume_parts, _same_size),
+    "index of shards": (
+        lambda folder: (_shards(folder) / shards.INDEX).read_bytes(),
+        ".npz", partial(_see_shards, shards.INDEX), mutate,
+    ),
+    "index of shards, right checksums": (
+        lambda folder: (_shards(folder) / shards.INDEX).read_bytes(),
+        ".npz", partial(_see_shards, shards.INDEX), _damaged_index,
+    ),
+    "shard": (
+        lambda folder: (_shards(folder) / "000000.tar").read_bytes(),
+        ".tar", partial(_see_shards, "000000.tar"), mutate,
     ),
     "settings yml": (lambda _: _YAML, ".yml", _settings, mutate),
 }  # fmt: skip

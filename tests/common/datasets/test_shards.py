@@ -134,6 +134,9 @@ def cut(folder):
     [
         (spoil("labels", None), "labels is no list"),
         (spoil("names", [1.5]), "names is no list"),
+        (spoil("names", np.array([2**31 - 1, 97], np.uint32).view("U1")), "no index of shards"),
+        (spoil("shards", [2**62] * 32), "impossible numbers"),
+        (spoil("offsets", [2**63 - 1] * 32), "impossible numbers"),
         (cut, "missing or shorter"),
         (lambda folder: (folder / "000000.tar").unlink(), "missing or shorter"),
         (lambda folder: (folder / INDEX).write_bytes(b"PK"), "no index of shards"),

@@ -19,6 +19,8 @@ from tests.common.training.test_loop import tiny_fit, train
     [
         (["--amp-dtype", "bf16"], "--amp-dtype bf16: this run has no mixed precision; add --amp"),
         (["--static-graph", "--accumulate", 2], "--static-graph needs gradients of all processes"),
+        (["--async-checkpoints"], "--async-checkpoints is for those within an epoch: add --checkpoint-every 2 or more"),
+        (["--async-checkpoints", "--checkpoint-every", 5, "--accumulate", 3], "add --checkpoint-every 6 or more"),
         (["--grad-checkpointing"], "--grad-checkpointing: Toy cannot compute blocks again"),
     ],
 )

@@ -1,14 +1,18 @@
 """FSDP2: the losses of one process, and checkpoints for any number of them."""
 
 import json
+import shutil
+import signal
 
 import pytest
 import torch
 
 from common.errors import UserError
 from common.training import load_checkpoint, load_weights
+from common.training.checkpoint import save_checkpoint
 from tests.common.training import toy
-from tests.common.training.runs import start_pair
+from tests.common.training.runs import outcome, start_pair
+from tests.programs import run_pair
 
 
 def train(folder, *arguments):
@@ -45,7 +49,8 @@ def sharded(tmp_path_factory):
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     words = ["-b", 4, *SWITCHES, "--fsdp"]
     stopped = [["--output-dir", folder, *words, "--stop-at", 8] for folder in (one, two)]
-    printed = start_pair(*stopped, ["--output-dir", two, *words, "--resume"])
+    beside = ["--async-checkpoints", "--checkpoint-every", 4]
+    printed = start_pair(*stopped, ["--output-dir", two, *words, "--resume", *beside])
     return one, two, printed
 
 
@@ -70,8 +75,25 @@ def test_one_process_goes_on_where_two_stopped(sharded, whole):
 def test_parts_that_are_missing_are_named(sharded, tmp_path):
     _, two, _ = sharded
     (tmp_path / "checkpoint.pt").write_bytes((two / "checkpoint.pt").read_bytes())
-    with pytest.raises(UserError, match=r"checkpoint-3-0.parts: the parts of a checkpoint cannot be read"):
-        train(tmp_path, "-b", 8, *SWITCHES, "--resume")
+    with pytest.raises(UserError, match=r"checkpoint-3-0.parts/shard-0.*: missing, or not the \d+ bytes"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    parts = shutil.copytree(two / "checkpoint-3-0.parts", tmp_path / "checkpoint-3-0.parts")
+    load_checkpoint(tmp_path / "checkpoint.pt")
+    first, second = sorted(parts.iterdir())
+    second.unlink()
+    with pytest.raises(UserError, match=rf"{second}: missing"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+    shutil.copyfile(first, second)
+    with pytest.raises(UserError, match=f"{second}: missing, or not"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("name", ["", "..", "/etc", "../x.parts"])
+def test_parts_are_beside_the_checkpoint_or_refused(tmp_path, name):
+    save_checkpoint(tmp_path / "checkpoint.pt", {"parts": name})
+    (tmp_path.parent / "x.parts").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match=rf"names {name!r} as its parts|{tmp_path}/x.parts: the parts"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
 
 
 def test_the_best_weights_are_a_plain_file(sharded):
@@ -88,6 +110,55 @@ def test_the_weights_can_be_taken_from_a_checkpoint_in_parts(sharded):
 def test_a_single_process_has_nothing_to_share(tmp_path):
     with pytest.raises(UserError, match="--fsdp shares the network among processes, and here is one"):
         train(tmp_path, "--fsdp")
+
+
+KILLED = """
+import os, signal, sys
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
+from common.training import state
+from tests.common.training import toy
+
+name, when, rank, *arguments = sys.argv[1:]
+place = HuggingFaceStorageWriter if name == "write_data" else state
+call, calls = getattr(place, name), []
+
+def dying(*given):
+    calls.append(given)
+    if len(calls) == 2 and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = call(*given)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+if os.environ["RANK"] == rank:
+    setattr(place, name, dying)
+toy.main(arguments)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [["--checkpoint-every", 2], ["--checkpoint-every", 4, "--async-checkpoints"]])
+@pytest.mark.parametrize(
+    ("name", "when", "rank", "left"),
+    [
+        ("write_data", "before", 1, 2),
+        ("write_data", "after", 1, 2),
+        ("write_data", "after", 0, 2),
+        ("save_checkpoint", "before", 0, 2),
+        ("_leave", "before", 0, 4),
+    ],
+)
+def test_a_kill_while_parts_are_written_leaves_the_checkpoint_before(tmp_path, name, when, rank, left, beside):
+    """Two processes save after 2 and 4 batches, and one is killed in the second of these."""
+    (tmp_path / "killed.py").write_text(KILLED)
+    words = ["-b", 4, "--random", "--ema", "--fsdp", *beside]
+    ends = run_pair(tmp_path / "killed.py", name, when, rank, "--output-dir", tmp_path / "parts", *words)
+    assert ends[rank].returncode == -signal.SIGKILL
+    assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["step"] == left
+    start_pair(["--output-dir", tmp_path / "parts", *words, "--resume"], ["--output-dir", tmp_path / "whole", *words])
+    assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
+    assert [folder.name for folder in (tmp_path / "parts").glob("*.parts")] == ["checkpoint-3-0.parts"]
 
 
 @pytest.mark.slow
