@@ -4,6 +4,7 @@ import pytest
 
 from common.errors import UserError
 from tools import simulate_scale
+from tools.networks import build
 from tools.simulate_scale import bounds, exchange_time
 
 SMALL = ["sma_vgg8_cifar10dvs", "--kwargs", "T=2", "width=0.0625", "--batch", "2"]
@@ -40,6 +41,27 @@ def test_a_step_is_measured_here(capsys):
 def test_impossible_numbers_are_refused(words):
     with pytest.raises(UserError, match="must be positive"):
         simulate_scale.main([*SMALL, *words])
+
+
+def test_what_published_networks_take_is_a_row_for_each(capsys, monkeypatch):
+    small = ("sma_vgg8_cifar10dvs", ["T=2", "width=0.0625"], 2, 7_200_000)
+    monkeypatch.setattr(simulate_scale, "PUBLISHED", {"SMA": small, "other": ("none", [], 1, 1)})
+    monkeypatch.setattr(simulate_scale, "in_fresh_process", lambda work, *given: work(*given))
+    monkeypatch.setattr(simulate_scale, "return_freed_memory", lambda: None)
+    monkeypatch.setattr(simulate_scale, "timed", lambda step: [0.5])
+    simulate_scale.main(["--published", "SM"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    cells = [word.strip() for word in rows[1].split("|")[1:-1]]
+    assert len(rows) == 2
+    model = build(*small[:2])
+    assert float(cells[1]) == pytest.approx(sum(p.numel() for p in model.parameters()) * 4e-9, abs=6e-4)
+    assert cells[0] == "SMA" and cells[3:] == ["250", "500"]
+
+
+@pytest.mark.parametrize("words", [[], ["sdt_v3_19m", "--published"]])
+def test_a_network_or_the_published_ones(words):
+    with pytest.raises(UserError, match="the name of a network, or --published"):
+        simulate_scale.main(words)
 
 
 @pytest.mark.slow
