@@ -21,7 +21,7 @@ from common.training import load_checkpoint, load_state, save_checkpoint
 CLASSES = 10
 PER_CLASS = 10
 """Pictures of each digit."""
-EPOCHS, ENOUGH = 30, 0.95
+EPOCHS, ENOUGH = 8, 0.95
 """At most so many epochs, fewer where this part of the pictures is right before."""
 BATCH, LEARNING_RATE = 10, 1e-3
 
