@@ -12,6 +12,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +27,10 @@ SETTINGS = (Setting(1, True), Setting(2, True))
 DENSITIES = {Setting(1, True): (0.02, 0.05, 0.1, 0.2, 0.3, 0.5), Setting(2, True): (0.1,)}
 
 
-compiled = torch.compile(F.conv2d)
-"""Once for all densities of a layer."""
+@cache
+def compiled() -> Callable[..., Tensor]:
+    """The compiled convolution, once for all densities of a layer."""
+    return torch.compile(F.conv2d)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
         "dense, channels_last": lambda: F.conv2d(*nhwc[:2], None, case.stride, padding),
     }
     if not quick:
-        works["dense, compiled"] = lambda: compiled(x, weight, None, case.stride, padding)
+        works["dense, compiled"] = lambda: compiled()(x, weight, None, case.stride, padding)
     gradients = {
         "ours": lambda: spikes.weight_gradient(seen, gradient),
         "dense": lambda: dense_gradient(x, weight, gradient),

@@ -68,7 +68,7 @@ def train(model: nn.Module, layout: Layout, epochs: int) -> dict[str, float]:
         model.train()
         for batch in torch.randperm(len(labels), generator=generator).split(BATCH):
             output = model(x.index_select(layout.batch_axis, batch))
-            logits = output.mean(0) if output.ndim == 3 else output
+            logits = output.mean(1 - layout.batch_axis) if output.ndim == 3 else output
             optimizer.zero_grad()
             F.cross_entropy(logits, labels[batch]).backward()
             optimizer.step()
