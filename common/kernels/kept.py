@@ -65,7 +65,25 @@ class _MaxPool2d(torch.autograd.Function):
 
 
 def max_pool2d(x: Tensor, kernel: int, stride: int, padding: int = 0) -> Tensor:
-    """`F.max_pool2d` of `x` `[N, C, H, W]` with a square `kernel`."""
-    if traced() or not (torch.is_grad_enabled() and x.requires_grad):
+    """`F.max_pool2d` of `x` `[N, C, H, W]` with a square `kernel`; on the CPU, without gradients, an axis at a time."""
+    if not traced() and torch.is_grad_enabled() and x.requires_grad:
+        return _MaxPool2d.apply(x, [kernel] * 2, [stride] * 2, [padding] * 2, [1, 1], False)
+    if traced() or x.device.type != "cpu" or not x.numel() or not x.is_contiguous():
         return F.max_pool2d(x, kernel, stride, padding)
-    return _MaxPool2d.apply(x, [kernel] * 2, [stride] * 2, [padding] * 2, [1, 1], False)
+    return _maxima(_maxima(x, 2, kernel, stride, padding), 3, kernel, stride, padding)
+
+
+def _maxima(x: Tensor, axis: int, kernel: int, stride: int, padding: int) -> Tensor:
+    """Maxima along one axis, by one comparison of all windows for each place in them: PyTorch's look at one by one."""
+    length = x.shape[axis]
+    windows = (length + 2 * padding - kernel) // stride + 1
+    shape = [*x.shape[:axis], windows, *x.shape[axis + 1 :]]
+    y = x.new_full(shape, -torch.inf)
+    for place in range(-padding, kernel - padding):
+        first, last = -(min(place, 0) // stride), min(windows, (length - 1 - place) // stride + 1)
+        if first < last:
+            part = y.narrow(axis, first, last - first)
+            start = first * stride + place
+            there = x.narrow(axis, start, (last - first - 1) * stride + 1)
+            torch.maximum(part, there[(slice(None),) * axis + (slice(None, None, stride),)], out=part)
+    return y

@@ -52,6 +52,19 @@ def test_max_pooling_has_the_gradients_of_pytorch(shape, geometry, layout, dtype
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (8, 8), (9, 16)])
+@pytest.mark.parametrize("geometry", [(1, 1, 0), (2, 2, 0), (2, 3, 1), (3, 2, 1), (3, 1, 1), (5, 2, 2), (5, 3, 0)])
+def test_max_pooling_without_gradients_is_that_of_pytorch(geometry, size):
+    if min(size) + 2 * geometry[2] < geometry[0]:
+        return
+    x = torch.randn(2, 3, *size)
+    x[0, 0, 0, 0], x[0, 1, 0, 0], x[1, 2] = torch.nan, torch.inf, -torch.inf
+    for given in (x, x.double(), x.bfloat16(), x.to(memory_format=torch.channels_last), x.mT):
+        torch.testing.assert_close(
+            max_pool2d(given, *geometry), F.max_pool2d(given, *geometry), rtol=0, atol=0, equal_nan=True
+        )
+
+
 def test_max_pooling_keeps_two_bytes_for_each_output():
     x = torch.randn(4, 8, 32, 32, requires_grad=True)
     assert kept_bytes(lambda: max_pool2d(x, 2, 2)) == 2 * 4 * 8 * 16 * 16
