@@ -260,7 +260,7 @@ def times(name: str, folder: Path, setting: Setting, repeats: int, quick: bool) 
     return [
         row
         for precision in PRECISIONS
-        if precision == "float32" or setting.threads == 1  # to keep a run short
+        if precision == "float32" or (setting.threads == 1 and torch.cpu._is_avx512_bf16_supported())  # a run is long
         for work in variants(found, precision)
         for row in measure.interleaved("network", name, setting, clock, work, repeats, warmups=1)
     ]
