@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         costs(options.published or [""])
         return
     model = build(options.network, options.kwargs)
-    gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    gradients = gradient_bytes(model)
     print(f"{options.network}: {gradients / 2**20:.1f} MiB of gradients, {options.batch} samples per device and step")
     if options.check:
         check(options, gradients)
@@ -118,12 +118,17 @@ def costs(words: list[str]) -> None:
     for what, (name, kwargs, batch, samples) in PUBLISHED.items():
         if not any(word in what for word in words):
             continue
-        gradients = sum(p.numel() * p.element_size() for p in build(name, kwargs).parameters())
+        gradients = gradient_bytes(build(name, kwargs))
         memory = in_fresh_process(activations, name, kwargs, batch)
         seconds = in_fresh_process(alone, name, kwargs, batch) / batch
         shown = "" if memory is None else f"{memory / batch / 1e6:.0f}"
         hours = f"{seconds * samples / 3600:.2g}" if seconds * samples < 36e4 else f"{seconds * samples / 3600:.0f}"
         print(f"| {what} | {gradients / 1e9:.3f} | {shown} | {1e3 * seconds:.0f} | {hours} |", flush=True)
+
+
+def gradient_bytes(model: nn.Module) -> int:
+    """Bytes of all gradients of a step, which is what devices exchange."""
+    return sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
 
 
 def activations(network: str, kwargs: list[str], batch: int) -> int | None:

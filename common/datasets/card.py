@@ -84,8 +84,12 @@ class DataSet:
 
     def class_name(self, category: str) -> str:
         """What a class folder means."""
-        known = category.isdecimal() and int(category) < len(self.class_names)
-        return self.class_names[int(category)] if known else category
+        return meaning(category, self.class_names)
+
+
+def meaning(category: str, names: Sequence[str]) -> str:
+    """What a class folder means that is the number of a name; another one means itself."""
+    return names[int(category)] if category.isdecimal() and int(category) < len(names) else category
 
 
 def cards(places: Iterable[str] = CARDS) -> dict[str, DataSet]:

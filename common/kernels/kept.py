@@ -66,11 +66,13 @@ class _MaxPool2d(torch.autograd.Function):
 
 def max_pool2d(x: Tensor, kernel: int, stride: int, padding: int = 0) -> Tensor:
     """`F.max_pool2d` of `x` `[N, C, H, W]` with a square `kernel`; on the CPU, without gradients, an axis at a time."""
-    if not traced() and torch.is_grad_enabled() and x.requires_grad:
-        return _MaxPool2d.apply(x, [kernel] * 2, [stride] * 2, [padding] * 2, [1, 1], False)
-    if traced() or x.device.type != "cpu" or not x.numel() or not x.is_contiguous():
+    if traced():
         return F.max_pool2d(x, kernel, stride, padding)
-    return _maxima(_maxima(x, 2, kernel, stride, padding), 3, kernel, stride, padding)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _MaxPool2d.apply(x, [kernel] * 2, [stride] * 2, [padding] * 2, [1, 1], False)
+    if x.device.type == "cpu" and x.numel() and x.is_contiguous():
+        return _maxima(_maxima(x, 2, kernel, stride, padding), 3, kernel, stride, padding)
+    return F.max_pool2d(x, kernel, stride, padding)
 
 
 def _maxima(x: Tensor, axis: int, kernel: int, stride: int, padding: int) -> Tensor:

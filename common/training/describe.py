@@ -25,9 +25,10 @@ def describe(model: nn.Module, data: Dataset, **more: object) -> None:
 
 def class_titles(data: Dataset) -> list[str]:
     """The classes of `data` by label: as its folders are called, or what their numbers mean in a published set."""
+    from common.datasets.card import meaning  # slow to import
+
     names = getattr(data, "class_names", ()) if getattr(data, "is_published", False) else ()
-    classes = map(str, getattr(data, "classes", ()))
-    return [names[int(name)] if name.isdecimal() and int(name) < len(names) else name for name in classes]
+    return [meaning(str(category), names) for category in getattr(data, "classes", ())]
 
 
 def reading_of(data: Dataset) -> "Reading | None":

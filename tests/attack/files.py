@@ -122,17 +122,20 @@ def _zipped(members: dict[str, bytes]) -> bytes:
         return stream.getvalue()
 
 
+def _unzipped(good: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(good)) as bundle:
+        return {name: bundle.read(name) for name in bundle.namelist()}
+
+
 def _npz(_: Path) -> bytes:
     return _zipped({f"{name}.npy": _npy(events()[name]) for name in "txyp"})
 
 
-def _damaged_npz(_: bytes, seed: object) -> bytes:
-    """Events of which one array is damaged, with checksums that are right."""
-    field = random.Random(repr(seed)).choice("txyp")
-    members = {name: _npy(events()[name]) for name in "txyp"}
-    return _zipped(
-        {f"{name}.npy": mutate(content, seed) if name == field else content for name, content in members.items()}
-    )
+def _damaged_npz(good: bytes, seed: object) -> bytes:
+    """A file of arrays of which one is damaged, with checksums that are right."""
+    members = _unzipped(good)
+    field = random.Random(repr(seed)).choice(list(members))
+    return _zipped(members | {field: mutate(members[field], seed)})
 
 
 def _mat(**settings: object) -> bytes:
@@ -180,10 +183,8 @@ def _saved(content: object, **settings: object) -> bytes:
 
 def _repacked(damage: Callable[[bytes], bytes], good: bytes) -> bytes:
     """A file of torch.save whose pickle is damaged and whose checksums are right."""
-    with zipfile.ZipFile(io.BytesIO(good)) as bundle:
-        members = {name: bundle.read(name) for name in bundle.namelist()}
     return _zipped(
-        {name: damage(content) if name.endswith("data.pkl") else content for name, content in members.items()}
+        {name: damage(content) if name.endswith("data.pkl") else content for name, content in _unzipped(good).items()}
     )
 
 
@@ -251,14 +252,6 @@ def _see_shards(name: str, path: Path) -> str:
     for index in range(len(pictures)):
         pictures[index]
     return "read"
-
-
-def _damaged_index(good: bytes, seed: object) -> bytes:
-    """An index of which one array is damaged, with checksums that are right."""
-    with zipfile.ZipFile(io.BytesIO(good)) as bundle:
-        members = {name: bundle.read(name) for name in bundle.namelist()}
-    field = random.Random(repr(seed)).choice(list(members))
-    return _zipped({name: mutate(part, seed) if name == field else part for name, part in members.items()})
 
 
 def _load(path: Path) -> str:
@@ -381,7 +374,7 @@ FILES: dict[str, tuple[Callable[[Path], bytes], str, Callable[[Path], str], Call
     ),
     "index of shards, right checksums": (
         lambda folder: (_shards(folder) / shards.INDEX).read_bytes(),
-        ".npz", partial(_see_shards, shards.INDEX), _damaged_index,
+        ".npz", partial(_see_shards, shards.INDEX), _damaged_npz,
     ),
     "shard": (
         lambda folder: (_shards(folder) / "000000.tar").read_bytes(),

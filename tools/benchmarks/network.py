@@ -143,16 +143,15 @@ def loop(*, convolutions: bool = False) -> Iterator[None]:
         yield
 
 
-def prepared(name: str, folder: Path, quick: bool) -> tuple[nn.Module, Tensor, dict[str, float]]:
-    """The network of a case as it is once trained, a batch of digits for it, and how it was trained.
+def prepared(name: str, case: Case, folder: Path, quick: bool) -> tuple[nn.Module, Tensor, dict[str, float]]:
+    """The network of `case` as it is once trained, a batch of digits for it, and how it was trained.
 
-    Its weights are kept in `folder`.
+    Its weights are kept in `folder`, under the name of the case.
     """
     import timm
 
     papers()  # registers the networks
     torch.manual_seed(0)
-    case = (QUICK if quick else CASES)[name]
     model = timm.create_model(case.model, **case.settings)
     layout = model.layout.at(case.side)
     file = re.sub(r"\W+", "_", name) + ".pt"
@@ -164,15 +163,16 @@ def prepared(name: str, folder: Path, quick: bool) -> tuple[nn.Module, Tensor, d
 def densities(name: str, folder: Path, quick: bool) -> list[dict]:
     """How the trained network of a case fires; meant for a fresh process."""
     torch.set_num_threads(1)
-    model, x, facts = prepared(name, folder, quick)
+    model, x, facts = prepared(name, (QUICK if quick else CASES)[name], folder, quick)
     found = {**facts, **trained.densities(model, x)}
     return [{"case": name, "variant": variant, "size": size} for variant, size in found.items()]
 
 
-def candidates(name: str, folder: Path, quick: bool) -> dict[str, Candidate]:
-    """Every way of running the network of a case, with the same weights and input."""
+def candidates(name: str, folder: Path, quick: bool, batch: int | None = None) -> dict[str, Candidate]:
+    """Every way of running the network of a case, with the same weights and input, of its batch or another one."""
     case = (QUICK if quick else CASES)[name]
-    model, x, _ = prepared(name, folder, quick)
+    case = replace(case, batch=batch or case.batch)
+    model, x, _ = prepared(name, case, folder, quick)
     as_published = copy.deepcopy(model)
     if hasattr(model, "once"):
         as_published.once = False
@@ -239,7 +239,7 @@ def check(name: str, folder: Path, quick: bool) -> None:
     Raises:
         UserError: they do not, or they do not depend on the input, so that nothing was compared.
     """
-    found = candidates(name, folder, quick)
+    found = candidates(name, folder, quick, batch=1)
     found["blank"] = replace(found["ours"], x=torch.zeros_like(found["ours"].x))
     logits = {}
     for variant, candidate in found.items():
