@@ -25,61 +25,56 @@ extern "C" int spike_pack(const float* w, float* packed, const Shape* shape) {
 
 // ------------------------------------------------------------------------------------------------------------- forward
 
-// sums[NV] (+)= the rows of `list`, offsets in bytes from `rows`, times `values`; enough sums at a time to hide an addition.
-template <int NV, bool VALUED>
-static INLINE void gather(const char* rows, const uint32_t* list, const float* values, int n, float* sums, bool first) {
-  constexpr int SETS = NV >= 8 ? 1 : 8 / NV;
-  V a[SETS][NV];
-  const auto row = [&](int i, int v) {
-    const V numbers = load(reinterpret_cast<const float*>(rows + list[i]) + v * LANES);
-    return VALUED ? values[i] * numbers : numbers;
-  };
-#pragma GCC unroll 8
-  for (int v = 0; v < NV; ++v) {
-    a[0][v] = first ? V{} : load(sums + v * LANES);
-#pragma GCC unroll 8
-    for (int set = 1; set < SETS; ++set) a[set][v] = V{};
-  }
-  int i = 0;
-  for (; i + SETS <= n; i += SETS)
-#pragma GCC unroll 8
-    for (int set = 0; set < SETS; ++set)
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) a[set][v] += row(i + set, v);
-  for (; SETS > 1 && i < n; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) a[0][v] += row(i, v);
-#pragma GCC unroll 8
-  for (int v = 0; v < NV; ++v) {
-#pragma GCC unroll 8
-    for (int set = 1; set < SETS; ++set) a[0][v] += a[set][v];
-    store(sums + v * LANES, a[0][v]);
-  }
-}
-
 struct Lists {  // of `pixels` places: start[i] and start[i + 1] bound those of place i
   const uint32_t* entries;
   const float* values;
   const uint32_t* start;
 };
 
+// sums [y1 - y0][OW][NV] += the weights of one tap of the inputs of each output pixel; enough sums at a time to hide an addition.
 template <int NV, bool VALUED>
-static void gather_pixels(const char* rows, Lists lists, int pixels, float* sums, bool first) {
-  for (int p = 0; p < pixels; ++p) {
-    const uint32_t begin = lists.start[p];
-    const float* values = VALUED ? lists.values + begin : nullptr;
-    gather<NV, VALUED>(rows, lists.entries + begin, values, lists.start[p + 1] - begin, sums + static_cast<size_t>(p) * NV * LANES, first);
+static void gather_rows(const float* weights, Lists lists, const Shape& s, int ky, int kx, int y0, int y1, float* sums) {
+  constexpr int SETS = NV >= 8 ? 1 : 8 / NV;
+  const int padded = s.row_bytes() * 8, OW = s.OW(), S = s.S, dx = kx - s.P, W = s.W;
+  const int x0 = dx < 0 ? (S - 1 - dx) / S : 0, x1 = std::min(OW, (W - 1 - dx + S) / S);
+  for (int oy = y0; oy < y1; ++oy) {
+    const int y = oy * S + ky - static_cast<int>(s.P);
+    if (y < 0 || y >= s.H) continue;
+    const uint32_t* bounds = lists.start + static_cast<size_t>(y) * padded + dx;
+    float* own = sums + (static_cast<size_t>(oy - y0) * OW + x0) * NV * LANES;
+    for (int ox = x0; ox < x1; ++ox, own += NV * LANES) {
+      V a[SETS][NV] = {};
+      uint32_t i = bounds[ox * S];
+      const uint32_t end = bounds[ox * S + 1];
+      const auto add = [&](uint32_t i, int set) __attribute__((always_inline)) {
+        const float* row = reinterpret_cast<const float*>(reinterpret_cast<const char*>(weights) + lists.entries[i]);
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) a[set][v] += VALUED ? lists.values[i] * load(row + v * LANES) : load(row + v * LANES);
+      };
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) a[0][v] = load(own + v * LANES);
+      for (; i + SETS <= end; i += SETS)
+#pragma GCC unroll 8
+        for (int set = 0; set < SETS; ++set) add(i + set, set);
+      for (; SETS > 1 && i < end; ++i) add(i, 0);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) {
+#pragma GCC unroll 8
+        for (int set = 1; set < SETS; ++set) a[0][v] += a[set][v];
+        store(own + v * LANES, a[0][v]);
+      }
+    }
   }
 }
 
-using Gather = void (*)(const char*, Lists, int, float*, bool);
+using Gather = void (*)(const float*, Lists, const Shape&, int, int, int, int, float*);
 template <bool VALUED>
 static Gather gather_of(int block) {
   switch (block / LANES) {
-    case 1: return gather_pixels<1, VALUED>;
-    case 2: return gather_pixels<2, VALUED>;
-    case 4: return gather_pixels<4, VALUED>;
-    default: return gather_pixels<8, VALUED>;
+    case 1: return gather_rows<1, VALUED>;
+    case 2: return gather_rows<2, VALUED>;
+    case 4: return gather_rows<4, VALUED>;
+    default: return gather_rows<8, VALUED>;
   }
 }
 
@@ -123,15 +118,17 @@ static void window_rows(const float* weights, Lists lists, int H, int W, int pad
 
 // Lists of the inputs of each pixel of some images, by input block: offsets c * scale within the block's weights.
 struct PixelLists {
-  Scratch by_pixel, entries, values, start;
+  Scratch by_pixel, offsets, entries, values, start;
   size_t room = 0, places = 0, image = 0;
   void build(const uint8_t* bits, const float* x, int images, const Shape& s, uint32_t scale) {
     const int inputs = s.inputs(), groups = (s.C + 7) / 8, blocks = (s.C + inputs - 1) / inputs;
-    const int padded = s.row_bytes() * 8;
+    const int padded = s.row_bytes() * 8, plane = s.H * s.W;
     image = static_cast<size_t>(s.H) * padded;
     places = images * image + 1;
-    room = static_cast<size_t>(images) * s.H * s.W * inputs + 8;
+    room = static_cast<size_t>(images) * plane * inputs + 8;
     uint8_t* m = by_pixel.get<uint8_t>(image * groups);
+    uint32_t* offset = offsets.get<uint32_t>(inputs);
+    for (int c = 0; c < inputs; ++c) offset[c] = c * scale;
     uint32_t* lists = entries.get<uint32_t>(room * blocks);
     float* factors = x ? values.get<float>(room * blocks) : nullptr;
     uint32_t* begin = start.get<uint32_t>(places * blocks);
@@ -139,17 +136,17 @@ struct PixelLists {
     for (int n = 0; n < images; ++n) {
       bits_by_pixel(bits + n * s.image_bits(), s, m);
       for (int b = 0; b < blocks; ++b) {
-        const int g0 = b * inputs / 8, g1 = std::min(groups, (b + 1) * inputs / 8);
+        const int g0 = b * inputs / 8, bytes = std::min(groups - g0, inputs / 8);
         uint32_t* list = lists + b * room;
         uint32_t* at = begin + b * places + n * image;
         uint32_t k = *at++;
         for (size_t p = 0; p < image; ++p) {
-          const uint8_t* bytes = m + p * groups;
-          for (int g = g0; g < g1; ++g) {
-            const int count = expand(bytes[g], (g - g0) * 8, scale, list + k);
+          for (int g = 0; g < bytes; g += 8) {
+            const uint64_t word = word_of(m + p * groups + g0 + g, bytes - g);
+            const int count = each_bit(word, [&](int i, int bit) { list[k + i] = offset[g * 8 + bit]; });
             if (x) {
-              const float* pixel = x + (static_cast<size_t>(n) * s.C + g * 8) * s.H * s.W + p / padded * s.W + p % padded;
-              for (int i = 0; i < count; ++i) factors[b * room + k + i] = pixel[static_cast<size_t>(table.position[bytes[g]][i]) * s.H * s.W];
+              const float* pixel = x + (static_cast<size_t>(n) * s.C + (g0 + g) * 8) * plane + p / padded * s.W + p % padded;
+              each_bit(word, [&](int i, int bit) { factors[b * room + k + i] = pixel[static_cast<size_t>(bit) * plane]; });
             }
             k += count;
           }
@@ -192,69 +189,29 @@ static void window_images(const Job& job) {
   }
 }
 
-struct JoinedLists {
-  Scratch entries, values, start;
-  // The lists of all taps of the output pixels of rows [y0, y1) of some images, for one input block.
-  Lists join(PixelLists& pixels, int b, bool valued, const Shape& s, int images, int y0, int y1, uint32_t tap_bytes) {
-    const int padded = s.row_bytes() * 8, OW = s.OW();
-    const int first = std::max<int>(0, y0 * s.S - s.P), last = std::min<int>(s.H, (y1 - 1) * s.S - s.P + s.KH);
-    size_t there = 0;
-    for (int n = 0; n < images && first < last; ++n) {
-      const uint32_t* at = pixels.block(b, n, valued).start;
-      there += at[static_cast<size_t>(last) * padded] - at[static_cast<size_t>(first) * padded];
-    }
-    uint32_t* list = entries.get<uint32_t>(there * s.taps() + 16);
-    float* factors = valued ? values.get<float>(there * s.taps() + 16) : nullptr;
-    uint32_t* begin = start.get<uint32_t>(static_cast<size_t>(images) * (y1 - y0) * OW + 1);
-    uint32_t k = 0;
-    for (int n = 0; n < images; ++n) {
-      const Lists in = pixels.block(b, n, valued);
-      for (int oy = y0; oy < y1; ++oy)
-        for (int ox = 0; ox < OW; ++ox) {
-          *begin++ = k;
-          for (int ky = std::max<int>(0, s.P - oy * s.S); ky < std::min<int64_t>(s.KH, s.H + s.P - oy * s.S); ++ky)
-            for (int kx = std::max<int>(0, s.P - ox * s.S); kx < std::min<int64_t>(s.KW, s.W + s.P - ox * s.S); ++kx) {
-              const size_t pixel = static_cast<size_t>(oy * s.S - s.P + ky) * padded + ox * s.S - s.P + kx;
-              const uint32_t a = in.start[pixel], count = in.start[pixel + 1] - a, shift = (ky * s.KW + kx) * tap_bytes;
-              for (uint32_t i = 0; i < count; i += 8)
-                *reinterpret_cast<U8*>(list + k + i) = *reinterpret_cast<const U8*>(in.entries + a + i) + shift;
-              if (valued) memcpy(factors + k, in.values + a, count * 4);
-              k += count;
-            }
-        }
-    }
-    *begin = k;
-    return {list, factors, start.get<uint32_t>(0)};
-  }
-};
-
 static void gather_images(const Job& job) {
   static thread_local Scratch scratch;
-  static thread_local JoinedLists joined;
   const Shape& s = job.s;
-  const int block = s.block(), inputs = s.inputs(), OH = s.OH(), OW = s.OW();
-  const int rows = job.images > 1 ? OH : std::max(1, std::min(OH, TILE_PIXELS / OW));
+  const int block = s.block(), inputs = s.inputs(), OH = s.OH(), OW = s.OW(), plane = OH * OW;
   const Gather add = job.valued ? gather_of<true>(block) : gather_of<false>(block);
-  const size_t image = static_cast<size_t>(rows) * OW * block, tile = image * job.images;
-  const bool as_they_are = s.pointwise() && s.W % 8 == 0;  // the lists of the inputs are those of the outputs
-  float* sums = scratch.get<float>(tile * (job.o1 - job.o0));
-  for (int y0 = 0; y0 < OH; y0 += rows) {
-    const int y1 = std::min(OH, y0 + rows), pixels = (y1 - y0) * OW;
-    for (int b = 0; b * inputs < s.C; ++b) {
-      Lists here = job.lists.block(b, 0, job.valued);
-      if (as_they_are) here.start += static_cast<size_t>(y0) * OW;
-      else here = joined.join(job.lists, b, job.valued, s, job.images, y0, y1, block * 4);
-      for (int o = job.o0; o < job.o1; ++o) {
-        const float* weights = job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * s.taps() * block;
-        add(reinterpret_cast<const char*>(weights), here, job.images * pixels, sums + (o - job.o0) * tile, b == 0);
+  const int pixels = GATHER_SUMS / (block * 4), images = std::max(1, std::min(job.images, pixels / plane));  // of a tile
+  const int rows = images > 1 ? OH : std::max(1, std::min(OH, pixels / OW));
+  const size_t image = static_cast<size_t>(rows) * OW * block;
+  float* sums = scratch.get<float>(image * images);
+  for (int o = job.o0; o < job.o1; ++o)
+    for (int n0 = 0; n0 < job.images; n0 += images)
+      for (int y0 = 0; y0 < OH; y0 += rows) {
+        const int n1 = std::min(job.images, n0 + images), y1 = std::min(OH, y0 + rows);
+        memset(sums, 0, image * images * 4);
+        for (int b = 0; b * inputs < s.C; ++b)
+          for (int t = 0; t < s.taps(); ++t)
+            for (int n = n0; n < n1; ++n)
+              add(job.packed + ((static_cast<size_t>(o) * s.C + b * inputs) * s.taps() + t) * block, job.lists.block(b, n, job.valued), s, t / s.KW,
+                  t % s.KW, y0, y1, sums + (n - n0) * image);
+        for (int n = n0; n < n1; ++n)
+          to_planes(sums + (n - n0) * image, (y1 - y0) * OW, block, job.y + (static_cast<size_t>(n) * s.O + o * block) * plane + y0 * OW, plane,
+                    std::min<int>(block, s.O - o * block), job.bias ? job.bias + o * block : nullptr);
       }
-    }
-    for (int o = job.o0; o < job.o1; ++o)
-      for (int n = 0; n < job.images; ++n)
-        to_planes(sums + (o - job.o0) * tile + static_cast<size_t>(n) * pixels * block, pixels, block,
-                  job.y + (static_cast<size_t>(n) * s.O + o * block) * OH * OW + static_cast<size_t>(y0) * OW,
-                  static_cast<size_t>(OH) * OW, std::min<int>(block, s.O - o * block), job.bias ? job.bias + o * block : nullptr);
-  }
 }
 
 // y [N, O, OH, OW] of the bits of x, with x itself where it has other values than 0 and 1.

@@ -49,123 +49,212 @@ static bool frame_gradient(const float* g, const Shape& s, const Frame& f, int b
   return finite;
 }
 
-// Offsets of the pixels of one channel that are in `phase`, rows [y0, y1), into the frame of image number `n` of the tile.
-static int channel_list(const uint8_t* bits, const float* x, const Shape& s, const Phase& phase, const Frame& f, int n, int y0, int y1,
-                        uint32_t scale, uint32_t* list, float* values) {
-  int k = 0;
-  for (int y = y0 + (phase.py - y0 % static_cast<int>(s.S) + s.S) % s.S; y < y1; y += s.S) {
-    const uint8_t* row = bits + static_cast<size_t>(y) * s.row_bytes();
-    const float* pixels = x ? x + static_cast<size_t>(y) * s.W : nullptr;
-    const uint32_t first = (n * f.rows + y / s.S + f.top) * f.columns + f.left;
-    for (int b = 0; b < s.row_bytes(); ++b) {
-      if (s.S <= 2) {
-        const uint8_t byte = s.S == 1 ? row[b] : row[b] & 0x55 << phase.px;
-        const int count = s.S == 1 ? expand(byte, first + b * 8, scale, list + k) : expand<2>(byte, first + b * 4, scale, list + k);
-        if (x) for (int i = 0; i < count; ++i) values[k + i] = pixels[b * 8 + table.position[byte][i]];
-        k += count;
-        continue;
-      }
-      for (int i = 0; i < table.count[row[b]]; ++i) {
-        const int column = b * 8 + table.position[row[b]][i];
-        if (column % s.S != phase.px) continue;
-        if (x) values[k] = pixels[column];
-        list[k++] = (first + column / s.S) * scale;
-      }
+struct Places {  // of the bits of some rows of a channel, the same for every image and tile
+  Scratch offsets, pixels, masks;
+  uint32_t *offset, *pixel;  // in the frame in bytes, and in the plane
+  uint64_t* mask;            // [phase][word] of the bits that are in it
+  int words;
+  void build(const Shape& s, const Frame& f, int rows, int phases, uint32_t scale) {
+    const int padded = s.row_bytes() * 8;
+    words = (rows * s.row_bytes() + 7) / 8;
+    offset = offsets.get<uint32_t>(words * 64), pixel = pixels.get<uint32_t>(words * 64);
+    mask = masks.get<uint64_t>(phases * words);
+    memset(mask, 0, phases * words * 8);
+    const int across = std::min(s.S, s.W);
+    for (int b = 0; b < rows * padded; ++b) {
+      const int y = b / padded, x = b % padded;
+      offset[b] = ((y / s.S + f.top) * f.columns + x / s.S + f.left) * scale, pixel[b] = y * s.W + x;
+      const int phase = y % s.S * across + x % s.S;
+      if (x < s.W) mask[phase * words + b / 64] |= 1ull << b % 64;
     }
   }
-  return k;
+  // Append the offsets of the spikes of a phase in `bytes` bytes of bits.
+  int list(const uint8_t* bits, int bytes, const float* x, int phase, uint32_t shift, uint32_t* list, float* values) const {
+    int k = 0;
+    for (int w = 0; w * 8 < bytes; ++w) {
+      const uint64_t word = word_of(bits + w * 8, bytes - w * 8) & mask[phase * words + w];
+      if (x) each_bit(word, [&](int i, int bit) { values[k + i] = x[pixel[w * 64 + bit]]; });
+      k += each_bit(word, [&](int i, int bit) { list[k + i] = offset[w * 64 + bit] + shift; });
+    }
+    return k;
+  }
+};
+
+struct Term {  // the places of the spikes of one channel in one phase, and their values
+  const uint32_t* list;
+  const float* values;
+  int count;
+};
+
+// sums[tap] += the numbers at each place moved by the shift of the tap; enough sums at a time to hide an addition.
+template <int TAPS, int NV, bool VALUED>
+static void add_taps(const char* frame, Term term, const ptrdiff_t* shift, float* const* sums) {
+  constexpr int SETS = TAPS * NV >= 8 ? 1 : 8 / (TAPS * NV);
+  V a[SETS][TAPS][NV];
+  const auto add = [&](int i, int set) __attribute__((always_inline)) {
+    const char* place = frame + term.list[i];
+    const float value = VALUED ? term.values[i] : 1.f;
+#pragma GCC unroll 9
+    for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) {
+        const V g = load(reinterpret_cast<const float*>(place + shift[t]) + v * LANES);
+        a[set][t][v] += VALUED ? value * g : g;
+      }
+  };
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      a[0][t][v] = load(sums[t] + v * LANES);
+#pragma GCC unroll 8
+      for (int set = 1; set < SETS; ++set) a[set][t][v] = V{};
+    }
+  int i = 0;
+  for (; i + SETS <= term.count; i += SETS)
+#pragma GCC unroll 8
+    for (int set = 0; set < SETS; ++set) add(i + set, set);
+  for (; SETS > 1 && i < term.count; ++i) add(i, 0);
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+#pragma GCC unroll 8
+      for (int set = 1; set < SETS; ++set) a[0][t][v] += a[set][t][v];
+      store(sums[t] + v * LANES, a[0][t][v]);
+    }
 }
 
-// sums[9][LANES] += the 3 x 3 gradients around each place.
-template <bool VALUED>
-static void window_weights(const char* frame, const uint32_t* list, const float* values, int n, int row_bytes, int pixel_bytes, float* sums) {
-  V a[9];
-#pragma GCC unroll 9
-  for (int t = 0; t < 9; ++t) a[t] = load(sums + t * LANES);
-  for (int i = 0; i < n; ++i) {
-    const char* place = frame + list[i];
-    const float value = VALUED ? values[i] : 1.f;
-#pragma GCC unroll 3
-    for (int ky = 0; ky < 3; ++ky)
-#pragma GCC unroll 3
-      for (int kx = 0; kx < 3; ++kx) {
-        const V g = load(reinterpret_cast<const float*>(place + (1 - ky) * row_bytes + (1 - kx) * pixel_bytes));
-        a[ky * 3 + kx] += VALUED ? value * g : g;
+using AddTaps = void (*)(const char*, Term, const ptrdiff_t*, float* const*);
+template <bool VALUED, int NV>
+static AddTaps adding(int taps) {
+  switch (taps) {
+    case 1: return add_taps<1, NV, VALUED>;
+    case 2: return add_taps<2, NV, VALUED>;
+    case 3: return add_taps<3, NV, VALUED>;
+    case 4: return add_taps<4, NV, VALUED>;
+    default: return add_taps<9, NV, VALUED>;
+  }
+}
+
+struct Group {  // taps of one phase that are added together
+  int phase, count;
+  int tap[9];
+  ptrdiff_t shift[9];
+  AddTaps add;
+};
+
+// All taps in groups of as many as there are registers for their sums.
+static int groups_of(const Shape& s, const Phase* phases, int phase_count, const Frame& f, int block, bool valued, Group* groups) {
+  const int most = s.window() ? 9 : 4;
+  int count = 0;
+  for (int p = 0; p < phase_count; ++p)
+    for (int t = 0; t < phases[p].n; t += most) {
+      Group& group = groups[count++];
+      group.phase = p, group.count = std::min(most, phases[p].n - t);
+      for (int i = 0; i < group.count; ++i) {
+        group.tap[i] = phases[p].tap[t + i];
+        group.shift[i] = (static_cast<ptrdiff_t>(phases[p].dy[t + i]) * f.columns + phases[p].dx[t + i]) * block * 4;
+      }
+      group.add = block == LANES ? (valued ? adding<true, 1> : adding<false, 1>)(group.count)
+                                 : (valued ? adding<true, 2> : adding<false, 2>)(group.count);
+    }
+  return count;
+}
+
+struct Plan {  // of one weight gradient: what is computed at a time
+  const Shape& s;
+  const bool valued;
+  Frame f;
+  Phase phases[64];
+  Group groups[64];
+  const int phase_count = phases_of(s, phases, f);
+  const int block = s.window() ? LANES : std::min(s.block(), 2 * LANES), blocks = (s.O + block - 1) / block;
+  const int group_count = groups_of(s, phases, phase_count, f, block, valued, groups);
+  const size_t frame = static_cast<size_t>(f.rows) * f.columns * block, sums = static_cast<size_t>(s.taps()) * block;
+  const int room = (s.window() ? WINDOW_GRADIENT : GATHER_GRADIENT) / (block * 4);  // pixels of a tile: whole images, or rows
+  const int images = std::max<int>(1, std::min<int>(s.N, room / (f.rows * f.columns)));
+  const int rows = images > 1 ? s.H : std::max<int>(s.S, std::min<int>(s.H, room * s.S / f.columns) / s.S * s.S);
+  const int tiles = (s.H + rows - 1) / rows;
+  const size_t channel_room = static_cast<size_t>(images) * s.H * s.W + 8;
+};
+
+// Lists [tile][channel][phase] of the spikes of channels [c0, c1) of some images.
+static void find_terms(const Plan& plan, const Places& places, const uint8_t* bits, const float* x, int images, int c0, int c1, uint32_t* list,
+                       float* values, Term* terms) {
+  const Shape& s = plan.s;
+  for (int tile = 0; tile < plan.tiles; ++tile) {
+    const int y0 = tile * plan.rows, bytes = (std::min<int>(s.H, y0 + plan.rows) - y0) * s.row_bytes();
+    for (int c = c0; c < c1; ++c)
+      for (int p = 0; p < plan.phase_count; ++p) {
+        if (!plan.phases[p].n) continue;
+        int k = 0;
+        for (int n = 0; n < images; ++n) {
+          const size_t row = (static_cast<size_t>(n) * s.C + c) * s.H + y0;
+          const uint32_t shift = (n * plan.frame + static_cast<size_t>(y0 / s.S) * plan.f.columns * plan.block) * 4;
+          k += places.list(bits + row * s.row_bytes(), bytes, x ? x + row * s.W : nullptr, p, shift, list + k, values + k);
+        }
+        terms[(static_cast<size_t>(tile) * s.C + c) * plan.phase_count + p] = {list, values, k};
+        list += k, values += k;
       }
   }
-#pragma GCC unroll 9
-  for (int t = 0; t < 9; ++t) store(sums + t * LANES, a[t]);
+}
+
+// sums [C][tap][block] += the gradients of one output block, in `frames`, at the spikes of channels [c0, c1).
+static void add_terms(const Plan& plan, const float* frames, const Term* terms, int c0, int c1, float* sums) {
+  for (int tile = 0; tile < plan.tiles; ++tile, terms += plan.s.C * plan.phase_count)
+    for (int c = c0; c < c1; ++c)
+      for (int i = 0; i < plan.group_count; ++i) {
+        const Group& group = plan.groups[i];
+        float* own[9];
+        for (int t = 0; t < group.count; ++t) own[t] = sums + c * plan.sums + group.tap[t] * plan.block;
+        group.add(reinterpret_cast<const char*>(frames), terms[c * plan.phase_count + group.phase], group.shift, own);
+      }
 }
 
 // dw [O, C, KH, KW] of the bits of x and g [N, O, OH, OW]; true if a gradient is not finite: 0 times that is no 0.
 extern "C" int spike_weight_gradient(const uint8_t* bits, const float* x, const float* g, float* dw, const Shape* shape) {
-  static thread_local Scratch frame_memory, sum_memory, entries, values, counts;
+  static thread_local Scratch frame_memory, sum_memory, entries, numbers, starts;
+  static thread_local Places own_places;
   const Shape s = *shape;
-  Phase phases[64];
-  Frame f;
-  const int phase_count = phases_of(s, phases, f), taps = s.taps();
-  const int block = s.window() ? LANES : std::min(s.block(), 4 * LANES), blocks = (s.O + block - 1) / block;
-  const size_t frame = static_cast<size_t>(f.rows) * f.columns * block;
-  const int64_t room = (s.window() ? WINDOW_GRADIENT : GATHER_GRADIENT) / (block * 4);  // pixels of a tile
-  const int images = std::max<int64_t>(1, std::min<int64_t>(s.N, room / (f.rows * f.columns)));
-  const int rows = images > 1 ? s.H : std::max<int64_t>(1, std::min<int64_t>(s.H, room * s.S / f.columns));
-  const size_t list_room = static_cast<size_t>(images) * rows * s.W + 8;
-  float* frames = frame_memory.get<float>(frame * images * blocks);
-  float* sums = sum_memory.get<float>(static_cast<size_t>(blocks) * s.C * taps * block);
-  uint32_t* list = entries.get<uint32_t>(list_room * s.C * phase_count);
-  float* value = x ? values.get<float>(list_room * s.C * phase_count) : nullptr;
-  int* count = counts.get<int>(s.C * phase_count);
-  const Gather add = x ? gather_of<true>(block) : gather_of<false>(block);
+  const Plan plan{s, x != nullptr};
+  const int64_t pairs = plan.blocks * s.C;  // of output blocks and channels
+  const size_t terms_of_block = s.C * plan.sums, plane = static_cast<size_t>(s.OH()) * s.OW();
+  float* sums = sum_memory.get<float>(plan.blocks * terms_of_block);
+  uint32_t* lists = entries.get<uint32_t>(plan.channel_room * s.C);
+  float* values = numbers.get<float>(x ? plan.channel_room * s.C : 0);
+  Term* terms = starts.get<Term>(static_cast<size_t>(plan.tiles) * s.C * plan.phase_count);
+  const Places& places = own_places;
+  own_places.build(s, plan.f, plan.rows, plan.phase_count, plan.block * 4);
   bool finite = true;
 #pragma omp parallel num_threads(s.threads) reduction(&& : finite)
   {
+    float* frames = frame_memory.get<float>(plan.frame * plan.images);
 #pragma omp for
-    for (int o = 0; o < blocks; ++o) memset(sums + static_cast<size_t>(o) * s.C * taps * block, 0, static_cast<size_t>(s.C) * taps * block * 4);
-    for (int64_t n0 = 0; n0 < s.N; n0 += images) {
-      const int here = std::min<int64_t>(images, s.N - n0);
-#pragma omp for collapse(2)
-      for (int o = 0; o < blocks; ++o)
-        for (int n = 0; n < here; ++n)
-          finite = frame_gradient(g + ((n0 + n) * s.O + o * block) * s.OH() * s.OW(), s, f, block, std::min<int>(block, s.O - o * block),
-                                  frames + (static_cast<size_t>(o) * images + n) * frame) && finite;
-      for (int y0 = 0; y0 < s.H; y0 += rows) {
-        const int y1 = std::min<int>(s.H, y0 + rows);
-#pragma omp for collapse(2)
-        for (int p = 0; p < phase_count; ++p)
-          for (int c = 0; c < s.C; ++c) {
-            const size_t at = static_cast<size_t>(p * s.C + c);
-            int k = 0;
-            for (int n = 0; n < here; ++n)
-              k += channel_list(bits + (n0 + n) * s.image_bits() + static_cast<size_t>(c) * s.H * s.row_bytes(),
-                                x ? x + ((n0 + n) * s.C + c) * s.H * s.W : nullptr, s, phases[p], f, n, y0, y1, block * 4,
-                                list + at * list_room + k, x ? value + at * list_room + k : nullptr);
-            count[at] = k;
-          }
-#pragma omp for collapse(2) schedule(static)
-        for (int o = 0; o < blocks; ++o)
-          for (int c = 0; c < s.C; ++c) {
-            const char* base = reinterpret_cast<const char*>(frames + static_cast<size_t>(o) * images * frame);
-            float* own = sums + (static_cast<size_t>(o) * s.C + c) * taps * block;
-            for (int p = 0; p < phase_count; ++p) {
-              const size_t at = static_cast<size_t>(p * s.C + c) * list_room;
-              const uint32_t bounds[2] = {0, static_cast<uint32_t>(count[p * s.C + c])};
-              const float* factors = x ? value + at : nullptr;
-              if (s.window()) {
-                (x ? window_weights<true> : window_weights<false>)(base, list + at, factors, bounds[1], f.columns * block * 4, block * 4, own);
-                continue;
-              }
-              for (int t = 0; t < phases[p].n; ++t) {
-                const ptrdiff_t shift = (static_cast<ptrdiff_t>(phases[p].dy[t]) * f.columns + phases[p].dx[t]) * block * 4;
-                add(base + shift, {list + at, factors, bounds}, 1, own + phases[p].tap[t] * block, false);
-              }
-            }
-          }
+    for (int o = 0; o < plan.blocks; ++o) memset(sums + o * terms_of_block, 0, terms_of_block * 4);
+    for (int64_t n0 = 0; n0 < s.N; n0 += plan.images) {
+      const int images = std::min<int64_t>(plan.images, s.N - n0);
+#pragma omp for schedule(static)
+      for (int part = 0; part < s.threads; ++part) {
+        const int c0 = s.C * part / s.threads, c1 = s.C * (part + 1) / s.threads;
+        find_terms(plan, places, bits + n0 * s.image_bits(), x ? x + n0 * s.C * s.H * s.W : nullptr, images, c0, c1, lists + plan.channel_room * c0,
+                   values + (x ? plan.channel_room * c0 : 0), terms);
+      }
+#pragma omp for schedule(static)
+      for (int part = 0; part < s.threads; ++part) {
+        const int64_t first = pairs * part / s.threads, last = pairs * (part + 1) / s.threads;
+        for (int64_t o = first / s.C; o * s.C < last; ++o) {
+          const int outputs = std::min<int64_t>(plan.block, s.O - o * plan.block);
+          for (int n = 0; n < images; ++n)
+            finite = frame_gradient(g + ((n0 + n) * s.O + o * plan.block) * plane, s, plan.f, plan.block, outputs, frames + n * plan.frame) && finite;
+          add_terms(plan, frames, terms, std::max<int64_t>(0, first - o * s.C), std::min(s.C, last - o * s.C), sums + o * terms_of_block);
+        }
       }
     }
 #pragma omp for
-    for (int o = 0; o < blocks; ++o) {
-      const size_t terms = static_cast<size_t>(s.C) * taps;
-      to_planes(sums + o * terms * block, terms, block, dw + o * terms * block, terms, std::min<int>(block, s.O - o * block), nullptr);
+    for (int o = 0; o < plan.blocks; ++o) {
+      const size_t count = static_cast<size_t>(s.C) * s.taps();
+      to_planes(sums + o * terms_of_block, count, plan.block, dw + o * count * plan.block, count, std::min<int>(plan.block, s.O - o * plan.block), nullptr);
     }
   }
   return !finite;

@@ -23,34 +23,32 @@ constexpr int VECTOR_BYTES = 32;
 constexpr int VECTOR_BYTES = 16;
 #endif
 constexpr int LANES = VECTOR_BYTES / 4;
-constexpr int WINDOW_WEIGHTS = 40 << 10;           // bytes of weights that stay in the first cache
-constexpr int GATHER_WEIGHTS = 192 << 10;          // and in the second
-constexpr int WINDOW_GRADIENT = 32 << 10;          // of a tile of the output gradient
+constexpr int FIRST_CACHE = 40 << 10;      // bytes of weights that are read again and again
+constexpr int GATHER_SUMS = 64 << 10;      // of the sums that they are added to
+constexpr int WINDOW_GRADIENT = 24 << 10;  // of a tile of the output gradient
 constexpr int GATHER_GRADIENT = 64 << 10;
-constexpr int TILE_PIXELS = 1024;
+constexpr int TILE_PIXELS = 2048;
 
 typedef float V __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint8_t B8 __attribute__((vector_size(8)));
 typedef uint32_t U8 __attribute__((vector_size(32), aligned(4)));
 #define INLINE inline __attribute__((always_inline))
 
+#if defined(__AVX2__) || defined(__AVX512F__)
+static INLINE __m256i first_lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static INLINE void store_first(float* to, __m256 v, int n) {  // masked stores are slow on processors of AMD
+  if (n >= 8) return _mm256_storeu_ps(to, v);
+  __m128 rest = _mm256_castps256_ps128(v);
+  if (n & 4) _mm_storeu_ps(to, rest), to += 4, rest = _mm256_extractf128_ps(v, 1);
+  if (n & 2) _mm_storel_pi(reinterpret_cast<__m64*>(to), rest), to += 2, rest = _mm_movehl_ps(rest, rest);
+  if (n & 1) _mm_store_ss(to, rest);
+}
+#endif
+
 static INLINE V load(const float* p) { return *reinterpret_cast<const V*>(p); }
 static INLINE void store(float* p, V v) { *reinterpret_cast<V*>(p) = v; }
-
-struct Table {  // the positions of the bits of each byte, and how many they are
-  B8 position[256];
-  uint8_t count[256];
-  Table() {
-    for (int byte = 0; byte < 256; ++byte) {
-      int k = 0;
-      for (int bit = 0; bit < 8; ++bit)
-        if (byte >> bit & 1) position[byte][k++] = bit;
-      count[byte] = k;
-      while (k < 8) position[byte][k++] = 0;
-    }
-  }
-};
-static const Table table;
 
 class Scratch {  // grows, is kept by its thread
  public:
@@ -86,8 +84,7 @@ struct Shape {
     return vectors * LANES;
   }
   int inputs() const {  // input channels whose weights are in the cache at a time, whole bytes of bits
-    const bool first = window() || (taps() == 1 && LANES == 8);  // that cache: measured with AVX2 only for 1 x 1
-    const int room = (first ? WINDOW_WEIGHTS : GATHER_WEIGHTS) / (taps() * block() * 4) / 8 * 8;
+    const int room = FIRST_CACHE / ((window() ? 9 : 1) * block() * 4) / 8 * 8;
     return std::min<int>(std::max(room, 8), (C + 7) / 8 * 8);
   }
   int output_blocks() const { return (O + block() - 1) / block(); }
@@ -102,9 +99,8 @@ struct Found {
 };
 
 static INLINE void row_bits(const float* x, int W, uint8_t* bits, Found& found) {
-  int p = 0;
 #if defined(__AVX512F__)
-  for (; p < W; p += 16) {
+  for (int p = 0; p < W; p += 16) {
     const int n = std::min(16, W - p);
     const __mmask16 there = n == 16 ? 0xffff : (1 << n) - 1;
     const __m512 v = _mm512_maskz_loadu_ps(there, x + p);
@@ -114,17 +110,19 @@ static INLINE void row_bits(const float* x, int W, uint8_t* bits, Found& found) 
     bits[p / 8] = set;
     if (n > 8) bits[p / 8 + 1] = set >> 8;
   }
-#else
-#if defined(__AVX2__)
-  for (; p + 8 <= W; p += 8) {
-    const __m256 v = _mm256_loadu_ps(x + p);
-    const int set = _mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_NEQ_UQ));
-    found.others |= (set & _mm256_movemask_ps(_mm256_cmp_ps(v, _mm256_set1_ps(1.f), _CMP_NEQ_UQ))) != 0;
+#elif defined(__AVX2__)
+  __m256 other = _mm256_setzero_ps();
+  for (int p = 0; p < W; p += 8) {
+    const __m256 v = p + 8 <= W ? _mm256_loadu_ps(x + p) : _mm256_maskload_ps(x + p, first_lanes(W - p));
+    const __m256 there = _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_NEQ_UQ);
+    other = _mm256_or_ps(other, _mm256_and_ps(there, _mm256_xor_ps(v, _mm256_set1_ps(1.f))));
+    const int set = _mm256_movemask_ps(there);
     found.nonzero += __builtin_popcount(set);
     bits[p / 8] = set;
   }
-#endif
-  for (; p < W; p += 8) {
+  found.others |= !_mm256_testz_si256(_mm256_castps_si256(other), _mm256_castps_si256(other));
+#else
+  for (int p = 0; p < W; p += 8) {
     int set = 0;
     for (int i = 0; i < std::min(8, W - p); ++i) {
       set |= (x[p + i] != 0.f) << i;
@@ -147,7 +145,7 @@ extern "C" int spike_sample(const float* x, int64_t count) {
   return nonzero;
 }
 
-extern "C" int64_t spike_bits_size(const Shape* s) { return s->N * s->image_bits(); }
+extern "C" int64_t spike_bits_size(const Shape* s) { return s->N * s->image_bits() + 7; }  // which `word_of` may read
 
 // Bits [N, C, H, row bytes] of x [N, C, H, W]; found: how many are not 0, and whether any of those is not 1.
 extern "C" void spike_bits(const float* x, uint8_t* bits, int64_t* found, const Shape* shape) {
@@ -195,11 +193,23 @@ static void bits_by_pixel(const uint8_t* bits, const Shape& s, uint8_t* by_pixel
   }
 }
 
-// Append (bit / every + first) * scale for every bit of a byte; up to 8 numbers are written, the count is returned.
-template <int EVERY = 1>
-static INLINE int expand(uint8_t byte, uint32_t first, uint32_t scale, uint32_t* list) {
-  *reinterpret_cast<U8*>(list) = (__builtin_convertvector(table.position[byte], U8) / EVERY + first) * scale;
-  return table.count[byte];
+// The bits of up to 8 bytes; 8 are read.
+static INLINE uint64_t word_of(const uint8_t* bytes, int count) {
+  uint64_t word;
+  memcpy(&word, bytes, 8);
+  return count < 8 ? word & ((1ull << 8 * count) - 1) : word;
+}
+
+// Calls use(number, bit) for the bits of a word, whose count is returned; the last one again, up to a multiple of 8, as a
+// loop that ends at the last bit is foreseen by no processor.
+template <class Use>
+static INLINE int each_bit(uint64_t word, Use use) {
+  const int count = __builtin_popcountll(word);
+  const uint64_t last = word ? 1ull << (63 - __builtin_clzll(word)) : 0;
+  for (int k = 0; k < count; k += 8)
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i, word &= word - 1) use(k + i, __builtin_ctzll(word | last));
+  return count;
 }
 
 // -------------------------------------------------------------------------------------------------------- transposition
@@ -223,49 +233,48 @@ static INLINE void transpose8(__m256 r[8]) {
 
 // Planes of y from sums [pixel][block] of consecutive pixels.
 static void to_planes(const float* sums, int pixels, int block, float* y, size_t plane, int outputs, const float* bias) {
-  int p = 0;
 #if defined(__AVX2__) || defined(__AVX512F__)
-  for (; p + 8 <= pixels; p += 8)
+  for (int p = 0; p < pixels; p += 8)
     for (int o = 0; o < outputs; o += 8) {
+      const int n = std::min(8, pixels - p);
       __m256 r[8];
-      for (int i = 0; i < 8; ++i) r[i] = _mm256_load_ps(sums + static_cast<size_t>(p + i) * block + o);
+      for (int i = 0; i < 8; ++i) r[i] = i < n ? _mm256_load_ps(sums + static_cast<size_t>(p + i) * block + o) : _mm256_setzero_ps();
       transpose8(r);
       for (int i = 0; i < std::min(8, outputs - o); ++i)
-        _mm256_storeu_ps(y + (o + i) * plane + p, bias ? _mm256_add_ps(r[i], _mm256_set1_ps(bias[o + i])) : r[i]);
+        store_first(y + (o + i) * plane + p, bias ? _mm256_add_ps(r[i], _mm256_set1_ps(bias[o + i])) : r[i], n);
     }
-#endif
-  for (; p < pixels; ++p)
+#else
+  for (int p = 0; p < pixels; ++p)
     for (int o = 0; o < outputs; ++o) y[o * plane + p] = sums[static_cast<size_t>(p) * block + o] + (bias ? bias[o] : 0.f);
+#endif
 }
 
 // The other way: numbers [count][block] from `outputs` planes, 0 for outputs that there are not; false if one is not finite.
 static bool from_planes(const float* planes, size_t plane, int count, int outputs, int block, float* d) {
   float zero = 0.f;
-  for (int o0 = 0; o0 < block; o0 += std::min(8, block)) {
-    const float* from = planes + o0 * plane;
-    const int n = std::max(0, std::min(8, outputs - o0));
-    int p = 0;
 #if defined(__AVX2__) || defined(__AVX512F__)
-    __m256 sum = _mm256_setzero_ps();
-    for (; n == 8 && p + 8 <= count; p += 8) {
+  __m256 sum = _mm256_setzero_ps();
+  for (int o = 0; o < block; o += 8)
+    for (int p = 0; p < count; p += 8) {
+      const int n = std::min(8, count - p);
+      const __m256i inside = first_lanes(n);
       __m256 r[8];
       for (int i = 0; i < 8; ++i) {
-        r[i] = _mm256_loadu_ps(from + i * plane + p);
+        const float* from = planes + (o + i) * plane + p;
+        r[i] = o + i >= outputs ? _mm256_setzero_ps() : n == 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, inside);
         sum = _mm256_add_ps(sum, _mm256_mul_ps(r[i], _mm256_setzero_ps()));
       }
       transpose8(r);
-      for (int i = 0; i < 8; ++i) _mm256_store_ps(d + static_cast<size_t>(p + i) * block + o0, r[i]);
+      for (int i = 0; i < n; ++i) _mm256_store_ps(d + static_cast<size_t>(p + i) * block + o, r[i]);
     }
-    alignas(32) float lanes[8];
-    _mm256_store_ps(lanes, sum);
-    for (float lane : lanes) zero += lane;
+  for (int i = 0; i < 8; ++i) zero += sum[i];
+#else
+  for (int p = 0; p < count; ++p)
+    for (int o = 0; o < block; ++o) {
+      const float number = o < outputs ? planes[o * plane + p] : 0.f;
+      d[static_cast<size_t>(p) * block + o] = number;
+      zero += 0.f * number;
+    }
 #endif
-    for (; p < count; ++p)
-      for (int i = 0; i < std::min(8, block); ++i) {
-        const float number = i < n ? from[i * plane + p] : 0.f;
-        d[static_cast<size_t>(p) * block + o0 + i] = number;
-        zero += 0.f * number;
-      }
-  }
   return zero == 0.f;
 }

@@ -224,7 +224,7 @@ def test_a_training_step_keeps_bits_instead_of_spikes():
     y = spike_conv.conv2d(x, WEIGHT.clone().requires_grad_(), None, 1, 1)
     weight, *kept = (tensor for tensor in y.grad_fn.saved_tensors if tensor is not None)
     assert weight.shape == WEIGHT.shape
-    assert sum(tensor.nbytes for tensor in kept) <= x.nbytes / 32
+    assert sum(tensor.nbytes for tensor in kept) <= x.nbytes / 32 + 7
 
 
 @pytest.mark.parametrize(
