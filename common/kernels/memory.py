@@ -14,6 +14,8 @@ from torch import Tensor
 
 from common.errors import UserError
 
+SMALL = 1 << 20
+"""Bytes of a tensor from which keeping less of it for a backward pass is worth the calls."""
 _LARGE = 4 << 20  # bytes from which an output is worth a mapping of its own
 _HUGE_PAGE = 2 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from common.kernels import memory
+
 _VIEWS = {"ExpandBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0", "UnsqueezeBackward0", "ViewBackward0"}
 
 inputs_are_kept: ContextVar[bool] = ContextVar("inputs_are_kept", default=False)
@@ -50,7 +52,7 @@ class NormOutput:
 
 def norm_output(x: Tensor) -> NormOutput | None:
     """How to compute `x` again, if it is a float32 output of `nn.BatchNorm` on the CPU or a view of one."""
-    node = None if inputs_are_kept.get() else x.grad_fn
+    node = None if x.nbytes < memory.SMALL or inputs_are_kept.get() else x.grad_fn
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
     if node is None or node.name() != "NativeBatchNormBackward0" or x.dtype != torch.float32 or x.is_cuda:

@@ -6,8 +6,6 @@ depends on the input and on `LIMITS` alone, never on a clock, so that a run can 
 exported programs get PyTorch's dense convolution; `torch.compile` sees the operator `spiking_papers::conv2d`.
 """
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +20,7 @@ from common.kernels.spikes import (
     Spikes,
     binary,
     compress,
+    few,
     forward,
     limits,
     pack,
@@ -60,45 +59,48 @@ class _SpikeConv(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         weight, bits, values = ctx.saved_tensors
         spikes, gradient = Spikes(ctx.shape, bits, values, ctx.kind), gradient.contiguous()
-        gx = gw = gb = None
-        if ctx.needs_input_grad[1]:
-            gw = weight_gradient(spikes, gradient.float()) if ctx.skips else None
-            if gw is None:
-                x = spikes.dense().view(ctx.input).to(gradient.dtype)
-                gw = _weight_gradient(gradient, x, weight, *ctx.geometry)
-        if ctx.needs_input_grad[0]:
-            gx = _input_gradient(gradient, ctx.input, weight, *ctx.geometry)
-        if ctx.needs_input_grad[2]:
-            gb = gradient.sum((0, 2, 3))
-        return gx, None if gw is None else gw.to(weight.dtype), gb, None, None, None, None
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        gw = weight_gradient(spikes, gradient.float()) if wants_weight and ctx.skips else None
+        wants_weight = wants_weight and gw is None
+        if wants_weight:
+            x = spikes.dense().view(ctx.input).to(gradient.dtype)
+        else:
+            x = gradient.new_empty(1).expand(ctx.input)  # only its shape is read
+        gx, dense = None, None
+        if wants_x or wants_weight:
+            gx, dense = _dense_gradients(gradient, x, weight, *ctx.geometry, wants_x, wants_weight)
+        gw = dense if gw is None else gw.to(weight.dtype)
+        gb = gradient.sum((0, 2, 3)) if wants_bias else None
+        return gx, gw, gb, None, None, None, None
 
 
-def _dense_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, which: int) -> Tensor:
-    """The gradient of the dense convolution at its input (0) or at its weight (1)."""
-    mask = [which == 0, which == 1, False]
-    return torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, mask
-    )[which]
+def _convolution_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the dense convolution at `x` and at the weight, None where none is wanted."""
+    geometry = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [wants_x, wants_weight, False]
+    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry)[:2]
 
 
-def _input_gradient(gradient: Tensor, shape: torch.Size, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """The gradient at the input of this `shape`, of a few images at a time: what is beside it stays in the cache."""
-    gx = output_pool().empty(*shape) if gradient.dtype == torch.float32 else gradient.new_empty(shape)
-    for part, given in _slices(gx, gradient):
-        x = gradient.new_empty(1).expand(part.shape)  # only its shape is read
-        part.copy_(_dense_gradient(given, x, weight, stride, padding, 0))
-    return gx
-
-
-def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """The gradient of the dense convolution at its weight, also of a few images at a time."""
-    return sum(_dense_gradient(given, part, weight, stride, padding, 1) for part, given in _slices(x, gradient))
-
-
-def _slices(x: Tensor, gradient: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same images of both, as many as are computed together."""
+def _dense_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """The same, of a few images at a time: what is beside them stays in the cache."""
     images = max(1, SLICE * len(x) // max(1, x.nbytes))
-    return zip(x.split(images), gradient.split(images), strict=True)
+    rest = weight, stride, padding, wants_x, wants_weight
+    if images >= len(x):
+        return _convolution_backward(gradient, x, *rest)
+    gx, gw = None, None
+    if wants_x:
+        gx = output_pool().empty(*x.shape) if x.dtype == torch.float32 else gradient.new_empty(x.shape)
+    for first in range(0, len(x), images):
+        part = slice(first, first + images)
+        at_x, at_weight = _convolution_backward(gradient[part], x[part], *rest)
+        if wants_x:
+            gx[part] = at_x
+        if wants_weight:
+            gw = at_weight if gw is None else gw.add_(at_weight)
+    return gx, gw
 
 
 def conv2d(
@@ -124,10 +126,11 @@ def _eager(
     packed: Tensor | None,
     kind: str | None = None,
 ) -> Tensor:
-    served = _served(x, weight)
-    if served and not x.is_contiguous() and _in_planes(weight):
+    if not x.is_contiguous() and _served(x, weight) and _in_planes(weight):
         x = x.contiguous()  # once: as pictures often are, and what a convolution makes of NHWC is NHWC too
-    served = served and x.is_contiguous()
+    if few(x, weight, stride):
+        return F.conv2d(x, weight, bias, stride, padding)
+    served = x.is_contiguous() and _served(x, weight)
     spikes = compress(x, weight, stride, padding, kind) if served else None
     if spikes is None:
         packed = None
@@ -196,7 +199,9 @@ def _operator_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, strid
     x, gradient = x.contiguous(), gradient.contiguous()
     spikes = compress(x, weight, stride, padding)
     found = None if spikes is None else weight_gradient(spikes, gradient.float())
-    return _weight_gradient(gradient, x, weight, stride, padding) if found is None else found.to(weight.dtype)
+    if found is None:
+        return _dense_gradients(gradient, x, weight, stride, padding, False, True)[1]
+    return found.to(weight.dtype)
 
 
 @_operator.register_fake
@@ -219,7 +224,7 @@ def _gradients(ctx, gradient: Tensor):
     (x, weight), geometry = ctx.saved_tensors, (ctx.stride, ctx.padding)
     gx, gw, gb = ctx.needs_input_grad[:3]
     return (
-        _dense_gradient(gradient, x, weight, *geometry, 0) if gx else None,
+        _convolution_backward(gradient, x, weight, *geometry, True, False)[0] if gx else None,
         _operator_weight_gradient(gradient, x, weight, *geometry) if gw else None,
         gradient.sum((0, 2, 3)) if gb else None,
         None,

@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from common.compiled import extension_path, load_extension
+from common.kernels import memory
 from common.kernels.dispatch import convolution_wanted
-from common.kernels.memory import output_pool
 
 LIBRARY = extension_path(__file__, "_spikes")
 LIMITS = {
     "3x3": (0.50, 0.40),
     "pointwise": (0.35, 0.25),
-    "other": (0.30, 0.20),
+    "other": (0.40, 0.30),
     "linear": (0.15, 0.10),
 }
 """Densities up to which zeros are skipped: of spikes, and of inputs with other values; see docs/spike_driven.md."""
 BFLOAT16_SHARE = 0.5
 """Of those limits for bfloat16, whose dense convolutions are twice as fast where the processor has them."""
 DTYPES = (torch.float32, torch.bfloat16)
-FEWEST_PRODUCTS = 1 << 22
+FEWEST_PRODUCTS = 1 << 24
 """Of the dense convolution: below, looking for zeros is not worth the calls."""
 FEWEST_CHANNELS = 8
 _SAMPLE = 4096
@@ -86,9 +86,7 @@ def compress(x: Tensor, weight: Tensor, stride: int, padding: int, kind: str | N
     rows, columns = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
     if rows < 1 or columns < 1 or not N or KH * KW > 64 or max(stride, 1) > 8:
         return None
-    if convolution_wanted() != "spike" and (
-        C < FEWEST_CHANNELS or N * outputs * rows * columns * C * KH * KW < FEWEST_PRODUCTS
-    ):
+    if few(x, weight, stride):
         return None
     if kind is None:
         kind = "3x3" if (KH, KW, stride, padding) == (3, 3, 1, 1) else "pointwise" if KH * KW * stride == 1 else "other"
@@ -99,6 +97,13 @@ def compress(x: Tensor, weight: Tensor, stride: int, padding: int, kind: str | N
     if found > (limit if spikes.values is None else valued_limit) * x.numel():
         return None
     return spikes
+
+
+def few(x: Tensor, weight: Tensor, stride: int) -> bool:
+    """Whether a convolution is too small to look for zeros."""
+    inputs = x.shape[1]
+    small = inputs < FEWEST_CHANNELS or x.numel() * weight.numel() < FEWEST_PRODUCTS * inputs * stride * stride
+    return small and convolution_wanted() != "spike"
 
 
 def look(x: Tensor, shape: tuple[int, ...], kind: str) -> tuple[Spikes, int]:
@@ -112,10 +117,16 @@ def look(x: Tensor, shape: tuple[int, ...], kind: str) -> tuple[Spikes, int]:
 
 def binary(x: Tensor) -> Spikes | None:
     """All of the contiguous float32 CPU tensor `x` as bits; None if it is another, is small or has other numbers."""
-    if type(x) is not Tensor or x.dtype != torch.float32 or x.is_cuda or not x.is_contiguous() or x.numel() < _SAMPLE:
+    if (
+        type(x) is not Tensor
+        or x.dtype != torch.float32
+        or x.is_cuda
+        or not x.is_contiguous()
+        or x.nbytes < memory.SMALL
+    ):
         return None
     first = x.view(-1)[:_FIRST]  # near each other: numbers from all over would each wait for the memory
-    if not ((first == 0) | (first == 1)).all():
+    if not torch.equal(first * first, first):
         return None
     width = x.shape[-1]
     spikes, _ = look(x, (1, x.numel() // width, 1, width, *[1] * 5), "linear")
@@ -151,7 +162,9 @@ def forward(spikes: Spikes, packed: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution in float32, `[N, O, H', W']`."""
     N, _, H, W, outputs, KH, KW, stride, padding, _ = spikes.shape
     bias = None if bias is None else bias.float()
-    y = output_pool().empty(N, outputs, (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1)
+    y = memory.output_pool().empty(
+        N, outputs, (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    )
     library(LIBRARY).spike_forward(
         spikes.bits.data_ptr(), _pointer(spikes.values), packed.data_ptr(), _pointer(bias), y.data_ptr(),
         ctypes.addressof(spikes.shape),

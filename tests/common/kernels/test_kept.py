@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
-from common.kernels import kept, spike_conv
+from common.kernels import kept, memory, spike_conv
+from common.kernels import spikes as kernel_spikes
 from common.kernels.kept import max_pool2d, spikes_as_bits
 from common.kernels.recomputed import norm_output
 from common.kernels.spikes import binary, refusal
@@ -98,6 +99,7 @@ def test_other_numbers_are_kept_as_they_are(number):
 @pytest.mark.parametrize("stride, kernel", [(1, 3), (2, 3), (2, 1)])
 def test_a_dense_convolution_of_spikes_keeps_bits_and_works_through_slices(stride, kernel, monkeypatch):
     monkeypatch.setattr(spike_conv, "SLICE", 100_000)
+    monkeypatch.setattr(kernel_spikes, "FEWEST_PRODUCTS", 0)
     x, weight, bias = spikes(7, 16, 21, 23, density=0.9), torch.randn(24, 16, kernel, kernel), torch.randn(24)
     ours = gradients(lambda *given: spike_conv.conv2d(*given, stride, kernel // 2), x, weight, bias)
     theirs = gradients(lambda *given: F.conv2d(*given, stride, kernel // 2), x, weight, bias)
@@ -123,3 +125,11 @@ def test_a_norm_that_is_expanded_to_more_steps_is_not_computed_again():
     x = norm(torch.randn(4, 3, 2, 2, requires_grad=True))
     assert norm_output(x.expand(4, 3, 2, 2)) is not None
     assert norm_output(x.unsqueeze(0).expand(2, 4, 3, 2, 2)) is None
+
+
+@with_kernels
+def test_small_tensors_are_kept_as_they_are(monkeypatch):
+    x, norm = spikes(4, 16, 16, 16), torch.nn.BatchNorm2d(16)
+    for size, smaller in ((x.nbytes, True), (x.nbytes + 1, False)):
+        monkeypatch.setattr(memory, "SMALL", size)
+        assert (binary(x) is not None) == (norm_output(norm(x)) is not None) == smaller
