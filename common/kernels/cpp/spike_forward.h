@@ -78,41 +78,54 @@ static Gather gather_of(int block) {
   }
 }
 
-// The sums of one image [H + 2][W + 2][LANES], input by input: each adds its weights to the 3 x 3 outputs around it, which
-// stay in registers and move on with it.
+// Row y of an image adds its weights to rows [y - 1 + R0, y - 1 + R1) of the sums [H][W][LANES], `rows` is row y - 1: each
+// input to the 3 x 3 outputs around it, which stay in registers and move on with it.
+template <bool VALUED, int R0, int R1>
+static void window_row(const float* weights, Lists lists, int W, float* rows) {
+  const size_t row = static_cast<size_t>(W) * LANES;
+  V a[3][3];
+  const auto add = [&]<int J0, int J1>(int x) __attribute__((always_inline)) {
+#pragma GCC unroll 3
+    for (int r = R0; r < R1; ++r)
+      if (J1 == 3) a[r][2] = load(rows + r * row + (x + 1) * LANES);
+    for (uint32_t i = lists.start[x]; i < lists.start[x + 1]; ++i) {
+      const float* w = reinterpret_cast<const float*>(reinterpret_cast<const char*>(weights) + lists.entries[i]);
+      const float value = VALUED ? lists.values[i] : 1.f;
+#pragma GCC unroll 3
+      for (int r = R0; r < R1; ++r)
+#pragma GCC unroll 3
+        for (int j = J0; j < J1; ++j) {
+          const V weight = load(w + (8 - r * 3 - j) * LANES);
+          a[r][j] += VALUED ? value * weight : weight;
+        }
+    }
+#pragma GCC unroll 3
+    for (int r = R0; r < R1; ++r) {
+      if (J0 == 0) store(rows + r * row + (x - 1) * LANES, a[r][0]);
+      a[r][0] = a[r][1], a[r][1] = a[r][2];
+    }
+  };
+#pragma GCC unroll 3
+  for (int r = R0; r < R1; ++r) a[r][1] = load(rows + r * row);
+  if (W == 1) {
+    add.template operator()<1, 2>(0);
+  } else {
+    add.template operator()<1, 3>(0);
+    for (int x = 1; x < W - 1; ++x) add.template operator()<0, 3>(x);
+    add.template operator()<0, 2>(W - 1);
+  }
+#pragma GCC unroll 3
+  for (int r = R0; r < R1; ++r) store(rows + r * row + (W - 1) * LANES, a[r][0]);
+}
+
 template <bool VALUED>
 static void window_rows(const float* weights, Lists lists, int H, int W, int padded, float* sums) {
-  const char* base = reinterpret_cast<const char*>(weights);
-  for (int y = 0; y < H; ++y) {
-    float* row[3];
-    V a[3][3];
-    for (int r = 0; r < 3; ++r) {
-      row[r] = sums + static_cast<size_t>(y + r) * (W + 2) * LANES;
-      a[r][0] = load(row[r]), a[r][1] = load(row[r] + LANES);
-    }
-    const uint32_t* start = lists.start + static_cast<size_t>(y) * padded;
-    for (int x = 0; x < W; ++x) {
-#pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r) a[r][2] = load(row[r] + 2 * LANES);
-      for (uint32_t i = start[x]; i < start[x + 1]; ++i) {
-        const float* w = reinterpret_cast<const float*>(base + lists.entries[i]);
-        const float value = VALUED ? lists.values[i] : 1.f;
-#pragma GCC unroll 3
-        for (int r = 0; r < 3; ++r)
-#pragma GCC unroll 3
-          for (int j = 0; j < 3; ++j) {
-            const V weight = load(w + (8 - r * 3 - j) * LANES);
-            a[r][j] += VALUED ? value * weight : weight;
-          }
-      }
-#pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r) {
-        store(row[r], a[r][0]);
-        a[r][0] = a[r][1], a[r][1] = a[r][2];
-        row[r] += LANES;
-      }
-    }
-    for (int r = 0; r < 3; ++r) store(row[r], a[r][0]), store(row[r] + LANES, a[r][1]);
+  for (int y = 0; y < H; ++y, lists.start += padded) {
+    float* rows = sums + (static_cast<ptrdiff_t>(y) - 1) * W * LANES;
+    if (H == 1) window_row<VALUED, 1, 2>(weights, lists, W, rows);
+    else if (y == 0) window_row<VALUED, 1, 3>(weights, lists, W, rows);
+    else if (y < H - 1) window_row<VALUED, 0, 3>(weights, lists, W, rows);
+    else window_row<VALUED, 0, 2>(weights, lists, W, rows);
   }
 }
 
@@ -172,7 +185,7 @@ struct Job {  // some images, and output blocks [o0, o1) of them
 static void window_images(const Job& job) {
   static thread_local Scratch scratch;
   const Shape& s = job.s;
-  const size_t image = static_cast<size_t>(s.H + 2) * (s.W + 2) * LANES, plane = static_cast<size_t>(s.H) * s.W;
+  const size_t plane = static_cast<size_t>(s.H) * s.W, image = plane * LANES;
   float* sums = scratch.get<float>(image * job.images);
   const int inputs = s.inputs(), padded = s.row_bytes() * 8;
   const auto rows = job.valued ? window_rows<true> : window_rows<false>;
@@ -182,10 +195,8 @@ static void window_images(const Job& job) {
       for (int n = 0; n < job.images; ++n)
         rows(job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * 9 * LANES, job.lists.block(b, n, job.valued), s.H, s.W, padded, sums + n * image);
     for (int n = 0; n < job.images; ++n)
-      for (int r = 0; r < s.H; ++r)
-        to_planes(sums + n * image + (static_cast<size_t>(r + 1) * (s.W + 2) + 1) * LANES, s.W, LANES,
-                  job.y + (static_cast<size_t>(n) * s.O + o * LANES) * plane + static_cast<size_t>(r) * s.W, plane,
-                  std::min<int>(LANES, s.O - o * LANES), job.bias ? job.bias + o * LANES : nullptr);
+      to_planes(sums + n * image, plane, LANES, job.y + (static_cast<size_t>(n) * s.O + o * LANES) * plane, plane,
+                std::min<int>(LANES, s.O - o * LANES), job.bias ? job.bias + o * LANES : nullptr);
   }
 }
 
