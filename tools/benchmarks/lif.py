@@ -147,15 +147,17 @@ def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
     return measure.interleaved("lif", name, setting, clock, variants, repeats, warmups=1)
 
 
-def memory(name: str, variant: str, quick: bool) -> float | None:
-    """Peak memory of one forward and backward pass beside its input and gradient, in inputs; for a fresh process."""
+def memory(name: str, quick: bool) -> list[dict]:
+    """Peak memory of a forward and backward pass beside its input and gradient, in inputs; for a fresh process."""
     measure.return_freed_memory()
     torch.set_num_threads(1)
     case = (QUICK if quick else CASES)[name]
     x, gradient = data(case)
-    neuron = neurons(case, quick=quick)[variant]
-    peak = measure.peak_memory(lambda: forward_and_backward(neuron, x, gradient, lambda: 0.0))
-    return None if peak is None else peak / x.nbytes
+    peaks = []
+    for variant, neuron in neurons(case, quick=quick).items():
+        peak = measure.peak_memory(partial(forward_and_backward, neuron, x, gradient, lambda: 0.0))
+        peaks.append({"case": name, "variant": variant, "size": None if peak is None else peak / x.nbytes})
+    return peaks
 
 
 def bounds(cases: dict[str, Case], settings: Iterable[Setting], bandwidth: dict[int, float]) -> list[Row]:
@@ -186,10 +188,6 @@ def run(quick: bool) -> dict:
         for name in cases
         for row in measure.in_fresh_process(times, name, setting, repeats, quick)
     ]
-    variants = dict.fromkeys((row.case, row.variant) for row in rows)
     rows += bounds(cases, settings, bandwidth)
-    sizes = measure.side_by_side(memory, [(case, variant, quick) for case, variant in variants])
-    peaks = [
-        {"case": case, "variant": variant, "size": size} for (case, variant), size in zip(variants, sizes, strict=True)
-    ]
-    return {"rows": rows, "memory": peaks, "bandwidth": bandwidth}
+    peaks = measure.side_by_side(memory, [(name, quick) for name in cases])
+    return {"rows": rows, "memory": [peak for case in peaks for peak in case], "bandwidth": bandwidth}

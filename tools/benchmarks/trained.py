@@ -36,7 +36,7 @@ def samples(layout: Layout, per_class: int) -> tuple[Tensor, Tensor]:
         else:
             inputs.append(paint_digit(image, height, width, rng.uniform(), rng).transpose(2, 0, 1) / 64 - 1.99)
         labels.append(digit)
-    return torch.from_numpy(np.stack(inputs, layout.batch_axis)).float(), torch.tensor(labels)
+    return torch.from_numpy(np.stack(inputs, layout.batch_axis)).float().contiguous(), torch.tensor(labels)
 
 
 def keep(path: Path, model: nn.Module, layout: Layout, *, epochs: int = EPOCHS) -> dict[str, float]:
