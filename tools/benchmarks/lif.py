@@ -177,7 +177,7 @@ def bounds(cases: dict[str, Case], settings: Iterable[Setting], bandwidth: dict[
 
 def run(quick: bool) -> dict:
     """Measure the suite; returns its part of the report."""
-    cases, settings, repeats = (QUICK, SETTINGS[:1], 2) if quick else (CASES, SETTINGS, 5)
+    cases, settings, repeats = (QUICK, SETTINGS[:1], 2) if quick else (CASES, SETTINGS, 3)
     bandwidth = {
         threads: measure.in_fresh_process(measure.copy_bandwidth, threads, 2 if quick else 128)
         for threads in sorted({setting.threads for setting in settings})

@@ -60,7 +60,9 @@ class Case:
 
 
 CASES = {
-    "sma_vgg8_cifar10dvs, 48 px, T=10": Case("sma_vgg8_cifar10dvs", 48, unfoldable=True, spikingjelly=True),
+    "sma_vgg8_cifar10dvs, 48 px, T=10, batch 1": Case(
+        "sma_vgg8_cifar10dvs", 48, batch=1, unfoldable=True, spikingjelly=True
+    ),
     "ms_resnet18, 64 px, T=6": Case("ms_resnet18", 64, {"T": 6}, unfoldable=True),
     "gac_ms_resnet18_cifar, 32 px, T=4": Case("gac_ms_resnet18_cifar", 32, {"T": 4}),
     "spikingformer_cifar_4_384, 32 px, T=4": Case(
@@ -74,7 +76,7 @@ CASES = {
 }
 QUICK = {
     "sma_vgg8_cifar10dvs": replace(
-        CASES["sma_vgg8_cifar10dvs, 48 px, T=10"], side=32, batch=1, settings={"T": 4, "width": 0.125}
+        CASES["sma_vgg8_cifar10dvs, 48 px, T=10, batch 1"], side=32, settings={"T": 4, "width": 0.125}
     ),
     "sdt_v3_tiny": replace(CASES["sdt_v3_tiny, 64 px"], side=32, batch=1),
 }
@@ -294,5 +296,9 @@ def run(quick: bool) -> dict:
             for name in cases
             for row in measure.in_fresh_process(times, name, folder, setting, repeats, quick)
         ]
-        peaks = [] if quick else [peak for name in cases for peak in measure.in_fresh_process(memory, name, folder)]
-    return {"rows": rows, "memory": peaks, "densities": [fact for case in fires for fact in case]}
+        peaks = [] if quick else measure.side_by_side(memory, [(name, folder) for name in cases])
+    return {
+        "rows": rows,
+        "memory": [peak for case in peaks for peak in case],
+        "densities": [fact for case in fires for fact in case],
+    }

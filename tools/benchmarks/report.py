@@ -35,7 +35,7 @@ Images of spikes: so many of their pixels are 1. Ours includes finding the spike
 the forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
 [spike_driven.md](spike_driven.md).""",
     "network": """\
-Batch 4; a training step is forward, backward and SGD. The networks were trained before, on digits of the tiny data: at
+Batch 4 unless named; a training step is forward, backward and SGD. The networks were trained before, on digits of the tiny data: at
 most 8 epochs of 100 pictures or recordings, until 95 % of them were right; how they fire is in the last table, where
 "density" is the part of the inputs that is not 0, of all products in layers that skip zeros, and of the layers with the
 least and the most. "PyTorch loop" has the same weights and the plain neurons, the stem of an image computed at every

@@ -26,7 +26,7 @@ from tools.papers import papers
 SETTINGS = (Setting(1, True),)
 PROCESS = Process(0, 1, 0, torch.device("cpu"))
 DEMO = {"name": "sma_vgg8_cifar10dvs", "T": 4, "num_classes": 10, "width": 0.25}
-STEPS, BATCH = 20, 16
+STEPS, BATCH = 10, 16
 MEMORY = {
     "sdt_v3_173m, batch 2": ("sdt_v3_173m", {}, 2),
     "sdt_v3_mae_173m, batch 2": ("sdt_v3_mae_173m", {}, 2),
@@ -96,7 +96,9 @@ def times(setting: Setting, repeats: int, steps: int, batch: int) -> list[Row]:
         "ours, every 10": ours(10, steps, batch),
         "bare loop": bare(steps, batch),
     }
-    return measure.interleaved("training", f"SMA-VGG8 of the demo, batch {batch}", setting, clock, variants, repeats)
+    return measure.interleaved(
+        "training", f"SMA-VGG8 of the demo, batch {batch}", setting, clock, variants, repeats, warmups=1
+    )
 
 
 def peak(case: str, again: bool, quick: bool) -> dict:
@@ -120,7 +122,7 @@ def peak(case: str, again: bool, quick: bool) -> dict:
 
 def run(quick: bool) -> dict:
     """Measure the suite; returns its part of the report."""
-    repeats, steps, batch = (2, 2, 2) if quick else (15, STEPS, BATCH)
+    repeats, steps, batch = (2, 2, 2) if quick else (5, STEPS, BATCH)
     rows = [row for setting in SETTINGS for row in measure.in_fresh_process(times, setting, repeats, steps, batch)]
     cases = [(case, again, quick) for case in (QUICK_MEMORY if quick else MEMORY) for again in (False, True)]
-    return {"rows": rows, "memory": [measure.in_fresh_process(peak, *case) for case in cases]}
+    return {"rows": rows, "memory": measure.side_by_side(peak, cases)}
