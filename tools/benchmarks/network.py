@@ -297,8 +297,5 @@ def run(quick: bool) -> dict:
             for row in measure.in_fresh_process(times, name, folder, setting, repeats, quick)
         ]
         peaks = [] if quick else measure.side_by_side(memory, [(name, folder) for name in cases])
-    return {
-        "rows": rows,
-        "memory": [peak for case in peaks for peak in case],
-        "densities": [fact for case in fires for fact in case],
-    }
+    facts = {"memory": peaks, "densities": fires}
+    return {"rows": rows, **{kind: [fact for case in cases for fact in case] for kind, cases in facts.items()}}

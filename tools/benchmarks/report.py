@@ -35,17 +35,17 @@ Images of spikes: so many of their pixels are 1. Ours includes finding the spike
 the forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
 [spike_driven.md](spike_driven.md).""",
     "network": """\
-Batch 4 unless named; a training step is forward, backward and SGD. The networks were trained before, on digits of the tiny data: at
-most 8 epochs of 100 pictures or recordings, until 95 % of them were right; how they fire is in the last table, where
-"density" is the part of the inputs that is not 0, of all products in layers that skip zeros, and of the layers with the
-least and the most. "PyTorch loop" has the same weights and the plain neurons, the stem of an image computed at every
-step and batch norms unfolded; "unfolded" also calls convolutions once per step, as the authors of MS-ResNet do (those
-of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and Spikingformer were published with them.
-Before anything is timed, all variants have to give the same logits in float64. What a compiled neuron leaves over is
-convolution, 80 to 95 % of a step: "ours" skips the zeros of spikes in the forward pass and the weight gradient where
-that pays, "ours, dense" does not; the large kernels of SMA see no spikes and work in the Fourier domain. Peak memory is
-what a training step allocates beside weights, input and optimizer. Batch norms take 2 to 4 % of a training step and
-nothing once folded: no kernel fuses them with neurons.""",
+Batch 4 unless named; a training step is forward, backward and SGD. The networks were trained before, on digits of the
+tiny data: at most 8 epochs of 100 pictures or recordings, until 95 % of them were right; how they fire is in the last
+table, where "density" is the part of the inputs that is not 0, of all products in layers that skip zeros, and of the
+layers with the least and the most. "PyTorch loop" has the same weights and the plain neurons, the stem of an image
+computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as the authors of MS-
+ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and Spikingformer were
+published with them. Before anything is timed, all variants have to give the same logits in float64. What a compiled
+neuron leaves over is convolution, 80 to 95 % of a step: "ours" skips the zeros of spikes in the forward pass and the
+weight gradient where that pays, "ours, dense" does not; the large kernels of SMA see no spikes and work in the Fourier
+domain. Peak memory is what a training step allocates beside weights, input and optimizer. Batch norms take 2 to 4 % of
+a training step and nothing once folded: no kernel fuses them with neurons.""",
     "training": """\
 The network and the batch of `make demo`, and the epoch of the loop around it: counting, the progress bar, looking for
 signals and for losses that are not finite. Memory: forward and backward of networks of published size, beside weights,
