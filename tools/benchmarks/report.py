@@ -39,8 +39,8 @@ Batch 4 unless named; a training step is forward, backward and SGD. The networks
 tiny data: at most 8 epochs of 100 pictures or recordings, until 95 % of them were right; how they fire is in the last
 table, where "density" is the part of the inputs that is not 0, of all products in layers that skip zeros, and of the
 layers with the least and the most. "PyTorch loop" has the same weights and the plain neurons, the stem of an image
-computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as the authors of MS-
-ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and Spikingformer were
+computed at every step and batch norms unfolded; "unfolded" also calls convolutions once per step, as the authors of
+MS-ResNet do (those of SMA-VGG8 fold time as we do). spikingjelly's neurons stand where SMA-VGG8 and Spikingformer were
 published with them. Before anything is timed, all variants have to give the same logits in float64. What a compiled
 neuron leaves over is convolution, 80 to 95 % of a step: "ours" skips the zeros of spikes in the forward pass and the
 weight gradient where that pays, "ours, dense" does not; the large kernels of SMA see no spikes and work in the Fourier

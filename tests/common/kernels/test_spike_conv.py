@@ -37,6 +37,18 @@ def results(x, weight, bias, stride, padding, gradient=None):
     return y, *torch.autograd.grad(y, leaves, gradient if gradient is not None else torch.ones_like(y))
 
 
+def assert_exact(x, weight, bias, stride, padding):
+    """Output and gradients are those of the dense convolution in float64."""
+    exact = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
+    y = F.conv2d(*exact, stride, padding)
+    gradient = torch.randn(y.shape)
+    with use_convolution("spike"):
+        actual = results(x, weight, bias, stride, padding, gradient)
+    close(actual[0], y, 2e-6)
+    for one, other in zip(actual[1:], torch.autograd.grad(y, exact, gradient.double()), strict=True):
+        close(one, other, 1e-5)
+
+
 @given(
     sizes=st.tuples(*[st.integers(1, limit) for limit in (3, 20, 40, 17, 19)]),
     kernel=st.tuples(st.sampled_from([1, 2, 3, 5, 7]), st.sampled_from([1, 3, 5])),
@@ -51,17 +63,23 @@ def test_any_convolution_equals_the_dense_one_in_float64(sizes, kernel, stride, 
         return
     x = spikes(N, C, H, W, density=density, largest=largest)
     weight, bias = torch.randn(outputs, C, *kernel), torch.randn(outputs)
-    exact = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
-    y = F.conv2d(*exact, stride, padding)
-    gradient = torch.randn(y.shape)
-    with use_convolution("spike"):
-        actual = results(x, weight, bias, stride, padding, gradient)
-    close(actual[0], y, 2e-6)
-    for one, other in zip(actual[1:], torch.autograd.grad(y, exact, gradient.double()), strict=True):
-        close(one, other, 1e-5)
+    assert_exact(x, weight, bias, stride, padding)
 
 
-@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (1, 1), (5, 1)])
+MORE_THAN_A_BLOCK = {"channels": (2, 300, 24, 9, 10), "rows": (1, 12, 72, 50, 45), "images": (70, 9, 24, 6, 7)}
+KERNELS = [(3, 1), (3, 2), (1, 1), (5, 1)]
+
+
+@pytest.mark.parametrize("shape", MORE_THAN_A_BLOCK.values(), ids=MORE_THAN_A_BLOCK)
+@pytest.mark.parametrize("kernel, stride", KERNELS)
+@pytest.mark.parametrize("largest", [1, 4])
+def test_blocks_and_tiles_make_up_the_whole(shape, kernel, stride, largest):
+    N, C, outputs, H, W = shape
+    x, weight = spikes(N, C, H, W, largest=largest), torch.randn(outputs, C, kernel, kernel)
+    assert_exact(x, weight, torch.randn(outputs), stride, kernel // 2)
+
+
+@pytest.mark.parametrize("kernel, stride", KERNELS)
 @pytest.mark.parametrize("largest", [1, 4])
 def test_the_number_of_threads_changes_no_bit(kernel, stride, largest):
     x, weight, bias = spikes(5, 24, 13, 11, largest=largest), torch.randn(40, 24, kernel, kernel), torch.randn(40)
