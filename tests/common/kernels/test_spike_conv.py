@@ -66,7 +66,7 @@ def test_any_convolution_equals_the_dense_one_in_float64(sizes, kernel, stride, 
     assert_exact(x, weight, bias, stride, padding)
 
 
-MORE_THAN_A_BLOCK = {"channels": (2, 300, 24, 9, 10), "rows": (1, 12, 72, 50, 45), "images": (70, 9, 24, 6, 7)}
+MORE_THAN_A_BLOCK = {"channels": (2, 300, 72, 9, 10), "rows": (1, 12, 72, 50, 45), "images": (70, 9, 24, 6, 7)}
 KERNELS = [(3, 1), (3, 2), (1, 1), (5, 1)]
 
 
