@@ -151,6 +151,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
     if (
         traced()
         or torch.is_autocast_enabled("cpu")
+        or few(x, weight, 1)
         or not _served(x, weight)
         or not x.is_contiguous()
         or not x.numel()

@@ -100,8 +100,8 @@ def compress(x: Tensor, weight: Tensor, stride: int, padding: int, kind: str | N
 
 
 def few(x: Tensor, weight: Tensor, stride: int) -> bool:
-    """Whether a convolution is too small to look for zeros."""
-    inputs = x.shape[1]
+    """Whether a convolution or linear layer is too small to look for zeros."""
+    inputs = weight.shape[1]
     small = inputs < FEWEST_CHANNELS or x.numel() * weight.numel() < FEWEST_PRODUCTS * inputs * stride * stride
     return small and convolution_wanted() != "spike"
 

@@ -228,12 +228,12 @@ def test_linear_layers_skip_zeros_too(shape, bias):
         close(found, expected, 1e-5)
 
 
-def test_a_linear_layer_is_dense_above_its_limit(monkeypatch):
+def test_a_linear_layer_is_dense_above_its_limit_and_when_small(monkeypatch):
     calls = []
     forward = spike_conv.forward
     monkeypatch.setattr(spike_conv, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
-    for density in (0.1, 0.3):
-        spike_conv.linear(spikes(256, 384, density=density), torch.randn(384, 384), None)
+    for rows, density in ((256, 0.1), (256, 0.3), (64, 0.1)):
+        spike_conv.linear(spikes(rows, 384, density=density), torch.randn(384, 384), None)
     assert len(calls) == 1
 
 
