@@ -3,7 +3,7 @@
 // What is not zero is found once and kept as bits, a row of pixels padded to whole bytes. The forward pass adds, for each
 // output pixel, the weights of the inputs that are there; the weight gradient adds, for each weight, the gradients of the
 // pixels whose input is there. Inputs of other values than 0 and 1 are read again and multiplied. A 3 x 3 kernel of stride 1
-// keeps nine sums in registers per input ("window"), all others one row of output channels ("gather").
+// keeps nine sums in registers per input ("window"), all others go a tap at a time ("gather").
 //
 // Every sum is formed in one order whatever the number of threads.
 

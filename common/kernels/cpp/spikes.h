@@ -11,9 +11,6 @@
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64;
@@ -30,7 +27,6 @@ constexpr int GATHER_GRADIENT = 64 << 10;
 constexpr int TILE_PIXELS = 2048;
 
 typedef float V __attribute__((vector_size(VECTOR_BYTES)));
-typedef uint32_t U8 __attribute__((vector_size(32), aligned(4)));
 #define INLINE inline __attribute__((always_inline))
 
 #if defined(__AVX2__) || defined(__AVX512F__)
