@@ -31,10 +31,55 @@ struct Lists {  // of `pixels` places: start[i] and start[i + 1] bound those of 
   const uint32_t* start;
 };
 
-// sums [y1 - y0][OW][NV] += the weights of one tap of the inputs of each output pixel; enough sums at a time to hide an addition.
+struct Term {  // places, as offsets in bytes, and the values there
+  const uint32_t* list;
+  const float* values;
+  int count;
+};
+
+// sums[tap] += the numbers at each place of `numbers` moved by the shift of the tap; enough sums at a time to hide an addition.
+template <int TAPS, int NV, bool VALUED>
+static INLINE void add_taps(const char* numbers, Term term, const ptrdiff_t* shift, float* const* sums) {
+  constexpr int SETS = TAPS * NV >= 8 ? 1 : 8 / (TAPS * NV);
+  V a[SETS][TAPS][NV];
+  const auto add = [&](int i, int set) __attribute__((always_inline)) {
+    const char* place = numbers + term.list[i];
+    const float value = VALUED ? term.values[i] : 1.f;
+#pragma GCC unroll 9
+    for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) {
+        const V g = load(reinterpret_cast<const float*>(place + shift[t]) + v * LANES);
+        a[set][t][v] += VALUED ? value * g : g;
+      }
+  };
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      a[0][t][v] = load(sums[t] + v * LANES);
+#pragma GCC unroll 8
+      for (int set = 1; set < SETS; ++set) a[set][t][v] = V{};
+    }
+  int i = 0;
+  for (; i + SETS <= term.count; i += SETS)
+#pragma GCC unroll 8
+    for (int set = 0; set < SETS; ++set) add(i + set, set);
+  for (; SETS > 1 && i < term.count; ++i) add(i, 0);
+#pragma GCC unroll 9
+  for (int t = 0; t < TAPS; ++t)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+#pragma GCC unroll 8
+      for (int set = 1; set < SETS; ++set) a[0][t][v] += a[set][t][v];
+      store(sums[t] + v * LANES, a[0][t][v]);
+    }
+}
+
+// sums [y1 - y0][OW][NV] += the weights of one tap of the inputs of each output pixel.
 template <int NV, bool VALUED>
 static void gather_rows(const float* weights, Lists lists, const Shape& s, int ky, int kx, int y0, int y1, float* sums) {
-  constexpr int SETS = NV >= 8 ? 1 : 8 / NV;
+  constexpr ptrdiff_t as_they_are = 0;
   const int padded = s.row_bytes() * 8, OW = s.OW(), S = s.S, dx = kx - s.P, W = s.W;
   const int x0 = dx < 0 ? (S - 1 - dx) / S : 0, x1 = std::min(OW, (W - 1 - dx + S) / S);
   for (int oy = y0; oy < y1; ++oy) {
@@ -43,26 +88,9 @@ static void gather_rows(const float* weights, Lists lists, const Shape& s, int k
     const uint32_t* bounds = lists.start + static_cast<size_t>(y) * padded + dx;
     float* own = sums + (static_cast<size_t>(oy - y0) * OW + x0) * NV * LANES;
     for (int ox = x0; ox < x1; ++ox, own += NV * LANES) {
-      V a[SETS][NV] = {};
-      uint32_t i = bounds[ox * S];
-      const uint32_t end = bounds[ox * S + 1];
-      const auto add = [&](uint32_t i, int set) __attribute__((always_inline)) {
-        const float* row = reinterpret_cast<const float*>(reinterpret_cast<const char*>(weights) + lists.entries[i]);
-#pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) a[set][v] += VALUED ? lists.values[i] * load(row + v * LANES) : load(row + v * LANES);
-      };
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) a[0][v] = load(own + v * LANES);
-      for (; i + SETS <= end; i += SETS)
-#pragma GCC unroll 8
-        for (int set = 0; set < SETS; ++set) add(i + set, set);
-      for (; SETS > 1 && i < end; ++i) add(i, 0);
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) {
-#pragma GCC unroll 8
-        for (int set = 1; set < SETS; ++set) a[0][v] += a[set][v];
-        store(own + v * LANES, a[0][v]);
-      }
+      const uint32_t first = bounds[ox * S];
+      const Term term{lists.entries + first, VALUED ? lists.values + first : nullptr, static_cast<int>(bounds[ox * S + 1] - first)};
+      add_taps<1, NV, VALUED>(reinterpret_cast<const char*>(weights), term, &as_they_are, &own);
     }
   }
 }

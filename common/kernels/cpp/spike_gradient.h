@@ -80,60 +80,16 @@ struct Places {  // of the bits of some rows of a channel, the same for every im
   }
 };
 
-struct Term {  // the places of the spikes of one channel in one phase, and their values
-  const uint32_t* list;
-  const float* values;
-  int count;
-};
-
-// sums[tap] += the numbers at each place moved by the shift of the tap; enough sums at a time to hide an addition.
-template <int TAPS, int NV, bool VALUED>
-static void add_taps(const char* frame, Term term, const ptrdiff_t* shift, float* const* sums) {
-  constexpr int SETS = TAPS * NV >= 8 ? 1 : 8 / (TAPS * NV);
-  V a[SETS][TAPS][NV];
-  const auto add = [&](int i, int set) __attribute__((always_inline)) {
-    const char* place = frame + term.list[i];
-    const float value = VALUED ? term.values[i] : 1.f;
-#pragma GCC unroll 9
-    for (int t = 0; t < TAPS; ++t)
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) {
-        const V g = load(reinterpret_cast<const float*>(place + shift[t]) + v * LANES);
-        a[set][t][v] += VALUED ? value * g : g;
-      }
-  };
-#pragma GCC unroll 9
-  for (int t = 0; t < TAPS; ++t)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      a[0][t][v] = load(sums[t] + v * LANES);
-#pragma GCC unroll 8
-      for (int set = 1; set < SETS; ++set) a[set][t][v] = V{};
-    }
-  int i = 0;
-  for (; i + SETS <= term.count; i += SETS)
-#pragma GCC unroll 8
-    for (int set = 0; set < SETS; ++set) add(i + set, set);
-  for (; SETS > 1 && i < term.count; ++i) add(i, 0);
-#pragma GCC unroll 9
-  for (int t = 0; t < TAPS; ++t)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-#pragma GCC unroll 8
-      for (int set = 1; set < SETS; ++set) a[0][t][v] += a[set][t][v];
-      store(sums[t] + v * LANES, a[0][t][v]);
-    }
-}
-
 using AddTaps = void (*)(const char*, Term, const ptrdiff_t*, float* const*);
 template <bool VALUED, int NV>
 static AddTaps adding(int taps) {
+  if constexpr (NV == 1)
+    if (taps == 9) return add_taps<9, 1, VALUED>;
   switch (taps) {
     case 1: return add_taps<1, NV, VALUED>;
     case 2: return add_taps<2, NV, VALUED>;
     case 3: return add_taps<3, NV, VALUED>;
-    case 4: return add_taps<4, NV, VALUED>;
-    default: return add_taps<9, NV, VALUED>;
+    default: return add_taps<4, NV, VALUED>;
   }
 }
 

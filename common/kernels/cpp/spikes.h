@@ -72,7 +72,6 @@ struct Shape {
   int row_bytes() const { return (W + 7) / 8; }
   int taps() const { return KH * KW; }
   bool window() const { return KH == 3 && KW == 3 && S == 1 && P == 1; }
-  bool pointwise() const { return taps() == 1 && S == 1 && P == 0; }
   int block() const {  // output channels that are summed at a time
     if (window()) return LANES;
     int vectors = 8;
