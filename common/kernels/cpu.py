@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from common.compiled import extension_path, load_extension
+from common.kernels import known
+from common.kernels.encoding import fires
 from common.kernels.layout import aligned, blocks, dense
 from common.kernels.memory import output_pool
 
@@ -23,7 +25,7 @@ def library(path: Path) -> ctypes.CDLL | str:
         return loaded
     pointer, size, number, values = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.POINTER(ctypes.c_double)
     shape = [size, size, size, number, number]
-    loaded.neuron_forward.argtypes = [pointer] * 2 + shape + [number, values]
+    loaded.neuron_forward.argtypes = [pointer] * 3 + [size] + shape + [number, values]
     loaded.neuron_backward.argtypes = [pointer] * 3 + shape + [number, number, values]
     loaded.neuron_forward.restype = loaded.neuron_backward.restype = None
     return loaded
@@ -44,11 +46,23 @@ def refusal(device_type: str, dtype: torch.dtype) -> str:
 
 
 def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None) -> Tensor:
-    """Output of the neuron with forward code `code`, shape and memory order of `x`."""
-    x = dense(x.resolve_neg())
-    y = output_pool().empty_like(x)
-    if x.numel():
-        library(LIBRARY).neuron_forward(x.data_ptr(), y.data_ptr(), *_shape(x, time_dim), code, _doubles(constants))
+    """Output of the neuron with forward code `code`, shape and memory order of `x`; spikes leave their bits with it."""
+    x = x.resolve_neg()
+    if time_dim == 0 and x.stride(0) == 0 and x.dtype == torch.float32 and x.numel() and x[0].is_contiguous():
+        y, x = output_pool().empty(*x.shape), x[:1]
+    else:
+        x = dense(x)
+        y = output_pool().empty_like(x)
+    if y.numel():
+        shape = _shape(y, time_dim)
+        x_steps = 1 if x.numel() < y.numel() else shape[1]
+        places = known.room(y, shape[2]) if fires(code) else None
+        library(LIBRARY).neuron_forward(
+            x.data_ptr(), y.data_ptr(), None if places is None else places.data_ptr(), x_steps, *shape, code,
+            _doubles(constants),
+        )  # fmt: skip
+        if places is not None:
+            known.keep(y, places)
     return y
 
 

@@ -49,6 +49,11 @@ def encode_lif(p: LIFParameters) -> Encoded:
     return charge + _CHARGES * graded, backward, constants
 
 
+def fires(forward: int) -> bool:
+    """Whether the output of the neuron of this forward code is 0 or 1."""
+    return forward < _CHARGES
+
+
 def encode_integer(p: IntegerParameters) -> Encoded:
     """Codes and constants of an integer neuron."""
     half_up = p.rounding == "half_up"

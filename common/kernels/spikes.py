@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.compiled import extension_path, load_extension
-from common.kernels import memory
+from common.kernels import known, memory
 from common.kernels.dispatch import convolution_wanted
 
 LIBRARY = extension_path(__file__, "_spikes")
@@ -48,7 +48,9 @@ def library(path: Path) -> ctypes.CDLL | str:
         "weight_gradient": 5,
     }.items():
         getattr(loaded, f"spike_{name}").argtypes = [pointer] * pointers
-    loaded.spike_bits_size.restype = loaded.spike_packed_size.restype = number
+    loaded.spike_count.argtypes = [pointer, number]
+    loaded.spike_rows.argtypes = [pointer, pointer, number, number]
+    loaded.spike_bits_size.restype = loaded.spike_packed_size.restype = loaded.spike_count.restype = number
     return loaded
 
 
@@ -108,9 +110,15 @@ def few(x: Tensor, weight: Tensor, stride: int) -> bool:
 
 def look(x: Tensor, shape: tuple[int, ...], kind: str) -> tuple[Spikes, int]:
     """The places of the contiguous float32 `x` that are not 0, for a convolution of this shape; how many they are."""
-    loaded, shape = library(LIBRARY), (ctypes.c_int64 * 10)(*shape, torch.get_num_threads())
-    pointer = ctypes.addressof(shape)
+    loaded, width = library(LIBRARY), shape[3]
+    shape = (ctypes.c_int64 * 10)(*shape, torch.get_num_threads())
+    pointer, known_bits = ctypes.addressof(shape), known.bits(x)
+    if known_bits is not None and width % 8 == 0:
+        return Spikes(shape, known_bits, None, kind), loaded.spike_count(known_bits.data_ptr(), x.numel() // 8)
     bits, found = torch.empty(loaded.spike_bits_size(pointer), dtype=torch.uint8), (ctypes.c_int64 * 2)()
+    if known_bits is not None:
+        loaded.spike_rows(known_bits.data_ptr(), bits.data_ptr(), x.numel() // width, width)
+        return Spikes(shape, bits, None, kind), loaded.spike_count(known_bits.data_ptr(), x.numel() // 8)
     loaded.spike_bits(x.data_ptr(), bits.data_ptr(), found, pointer)
     return Spikes(shape, bits, x if found[1] else None, kind), found[0]
 

@@ -134,17 +134,18 @@ def forward_and_backward(neuron: Neuron, x: Tensor, gradient: Tensor, clock: Clo
     return {"forward": middle - start, "forward + backward": clock() - start}
 
 
-def times(name: str, setting: Setting, repeats: int, quick: bool) -> list[Row]:
-    """All rows of a case; meant for a fresh process."""
-    clock = setting.enter()
-    case = (QUICK if quick else CASES)[name]
-    x, gradient = data(case)
-    everybody = neurons(case, quick=quick)
-    variants = {
-        peer: partial(forward_and_backward, neuron, x, gradient)  # the clock follows
-        for peer, neuron in everybody.items()
-    }
-    return measure.interleaved("lif", name, setting, clock, variants, repeats, warmups=1)
+def times(setting: Setting, repeats: int, quick: bool) -> list[Row]:
+    """All rows of a setting; meant for a fresh process."""
+    clock, rows = setting.enter(), []
+    for name, case in (QUICK if quick else CASES).items():
+        torch.compiler.reset()  # or it compiles for any shape from the second one on
+        x, gradient = data(case)
+        variants = {
+            peer: partial(forward_and_backward, neuron, x, gradient)  # the clock follows
+            for peer, neuron in neurons(case, quick=quick).items()
+        }
+        rows += measure.interleaved("lif", name, setting, clock, variants, repeats, warmups=1)
+    return rows
 
 
 def memory(name: str, quick: bool) -> list[dict]:
@@ -182,12 +183,7 @@ def run(quick: bool) -> dict:
         threads: measure.in_fresh_process(measure.copy_bandwidth, threads, 2 if quick else 128)
         for threads in sorted({setting.threads for setting in settings})
     }
-    rows = [
-        row
-        for setting in settings
-        for name in cases
-        for row in measure.in_fresh_process(times, name, setting, repeats, quick)
-    ]
+    rows = [row for setting in settings for row in measure.in_fresh_process(times, setting, repeats, quick)]
     rows += bounds(cases, settings, bandwidth)
     peaks = measure.side_by_side(memory, [(name, quick) for name in cases])
     return {"rows": rows, "memory": [peak for case in peaks for peak in case], "bandwidth": bandwidth}

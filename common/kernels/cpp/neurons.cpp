@@ -56,22 +56,28 @@ inline __attribute__((always_inline)) void fetch(const void* step) {
   for (int line = 0; line < CHUNK_BYTES; line += 64) __builtin_prefetch((const char*)step + line, 0, 2);
 }
 
-// Output of one chunk; `stride` numbers lie between two steps.
+// Output of one chunk; `x_stride` and `stride` numbers lie between two steps. The spikes are bits of `places`, unless null.
 template <typename S, int FORWARD>
-void output_chunk(const S* x, S* y, int64_t steps, int64_t stride, bool streamed, const ConstantsOf<S>& constants) {
+void output_chunk(const S* x, S* y, uint8_t* places, int64_t steps, int64_t x_stride, int64_t stride, bool streamed,
+                  const ConstantsOf<S>& constants) {
+  constexpr bool SPIKES = FORWARD < CHARGES;
   const ConstantsOf<S> c = constants;  // a copy that y cannot alias
   const S* const next = x + CHUNK<S>;
   const int64_t ahead = steps_ahead(steps);
   typename Vectors<S>::N state[GROUP<S>] = {};
   for (int64_t t = 0; t < steps; ++t) {
     const int64_t coming = t + ahead;
-    if (ahead) fetch(coming < steps ? x + coming * stride : next + (coming - steps) * stride);
+    if (ahead) fetch(coming < steps ? x + coming * x_stride : next + (coming - steps) * x_stride);
+    uint64_t set = 0;
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
-      const int64_t at = t * stride + k * Vectors<S>::LANES;
-      const auto h = membrane<FORWARD>(state[k], load(x + at), c);
-      store<(FORWARD < CHARGES)>(y + at, emit<FORWARD>(h, c), streamed);
+      const int64_t at = k * Vectors<S>::LANES;
+      const auto h = membrane<FORWARD>(state[k], load(x + t * x_stride + at), c);
+      const auto output = emit<FORWARD>(h, c);
+      store<SPIKES>(y + t * stride + at, output, streamed);
+      if constexpr (SPIKES && __is_same(S, float)) set |= ones(output) << at;
       state[k] = advance<FORWARD>(h, c);
     });
+    if (places) memcpy(places + t * stride / 8, &set, sizeof set);
   }
 }
 
@@ -133,7 +139,7 @@ class Window {
  public:
   explicit Window(const Shape& shape) : shape(shape), packed(shape.steps * CHUNK<S>) {}
 
-  int64_t stride(int64_t first) const { return in_place(first) ? shape.inner : CHUNK<S>; }
+  int64_t stride(int64_t first) const { return shape.steps == 1 ? 0 : in_place(first) ? shape.inner : CHUNK<S>; }
   S* target(S* tensor, int64_t first) { return in_place(first) ? tensor + shape.offset(first) : packed.data(); }
 
   const S* read(const S* tensor, int64_t first) {
@@ -204,13 +210,15 @@ ConstantsOf<S> narrowed(const double* values) {
 }
 
 template <typename S>
-void forward(const S* x, S* y, const Shape& shape, int code, const double* constants) {
+void forward(const S* x, S* y, uint8_t* places, const Shape& shape, int64_t x_steps, int code, const double* constants) {
   const auto c = narrowed<S>(constants);
   const auto output = pick_output<S>(code, std::make_index_sequence<FORWARDS>{});
   const bool streamed = streams(shape, y);
+  const Shape given{shape.outer, x_steps, shape.inner, shape.threads};
   for_each_chunk<S>(shape, [&] {
-    return [&, in = Window<S>(shape), out = Window<S>(shape)](int64_t first) mutable {
-      output(in.read(x, first), out.target(y, first), shape.steps, in.stride(first), streamed, c);
+    return [&, in = Window<S>(given), out = Window<S>(shape)](int64_t first) mutable {
+      uint8_t* const own = places ? places + shape.offset(first) / 8 : nullptr;
+      output(in.read(x, first), out.target(y, first), own, shape.steps, in.stride(first), out.stride(first), streamed, c);
       out.write(y, first);
     };
   });
@@ -277,11 +285,13 @@ int neuron_has_float16() {
 #endif
 }
 
-void neuron_forward(const void* x, void* y, int64_t outer, int64_t steps, int64_t inner, int storage, int threads,
-                    int code, const double* constants) {
+// x has one step for all of those of y, or as many. `places`: y as bits, or null; for float32 spikes and inner blocks of
+// whole chunks.
+void neuron_forward(const void* x, void* y, void* places, int64_t x_steps, int64_t outer, int64_t steps, int64_t inner,
+                    int storage, int threads, int code, const double* constants) {
   with_storage(storage, [&](auto* type) {
     using S = std::remove_pointer_t<decltype(type)>;
-    forward((const S*)x, (S*)y, {outer, steps, inner, threads}, code, constants);
+    forward((const S*)x, (S*)y, (uint8_t*)places, {outer, steps, inner, threads}, x_steps, code, constants);
   });
 }
 

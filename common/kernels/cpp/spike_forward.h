@@ -210,6 +210,11 @@ struct Job {  // some images, and output blocks [o0, o1) of them
   int images, o0, o1;
 };
 
+// Ask for part `number` of `parts` of the `count` weights that come next: for few pixels they are most of the work.
+static INLINE void fetch(const float* next, int count, int number, int parts) {
+  for (int line = count / 16 * number / parts; line < count / 16 * (number + 1) / parts; ++line) __builtin_prefetch(next + line * 16, 0, 2);
+}
+
 static void window_images(const Job& job) {
   static thread_local Scratch scratch;
   const Shape& s = job.s;
@@ -219,9 +224,13 @@ static void window_images(const Job& job) {
   const auto rows = job.valued ? window_rows<true> : window_rows<false>;
   for (int o = job.o0; o < job.o1; ++o) {
     memset(sums, 0, image * job.images * 4);
-    for (int b = 0; b * inputs < s.C; ++b)
-      for (int n = 0; n < job.images; ++n)
-        rows(job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * 9 * LANES, job.lists.block(b, n, job.valued), s.H, s.W, padded, sums + n * image);
+    for (int b = 0; b * inputs < s.C; ++b) {
+      const float* weights = job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * 9 * LANES;
+      for (int n = 0; n < job.images; ++n) {
+        fetch(weights + inputs * 9 * LANES, inputs * 9 * LANES, n, job.images);
+        rows(weights, job.lists.block(b, n, job.valued), s.H, s.W, padded, sums + n * image);
+      }
+    }
     for (int n = 0; n < job.images; ++n)
       to_planes(sums + n * image, plane, LANES, job.y + (static_cast<size_t>(n) * s.O + o * LANES) * plane, plane,
                 std::min<int>(LANES, s.O - o * LANES), job.bias ? job.bias + o * LANES : nullptr);

@@ -22,7 +22,7 @@ constexpr int VECTOR_BYTES = 16;
 constexpr int LANES = VECTOR_BYTES / 4;
 constexpr int FIRST_CACHE = 40 << 10;      // bytes of weights that are read again and again
 constexpr int GATHER_SUMS = 64 << 10;      // of the sums that they are added to
-constexpr int WINDOW_GRADIENT = 24 << 10;  // of a tile of the output gradient
+constexpr int WINDOW_GRADIENT = (VECTOR_BYTES == 64 ? 40 : 24) << 10;  // of a tile of the output gradient
 constexpr int GATHER_GRADIENT = 64 << 10;
 constexpr int TILE_PIXELS = 2048;
 
@@ -159,6 +159,31 @@ extern "C" void spike_bits(const float* x, uint8_t* bits, int64_t* found, const 
   found[1] = others;
 }
 
+// The bits of up to 8 bytes; 8 are read.
+static INLINE uint64_t word_of(const uint8_t* bytes, int count) {
+  uint64_t word;
+  memcpy(&word, bytes, 8);
+  return count < 8 ? word & ((1ull << 8 * count) - 1) : word;
+}
+
+// How many of the bits of `bytes` bytes are set.
+extern "C" int64_t spike_count(const uint8_t* bits, int64_t bytes) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < bytes; i += 8) count += __builtin_popcountll(word_of(bits + i, std::min<int64_t>(8, bytes - i)));
+  return count;
+}
+
+// Bits [row][row bytes] from those of `rows` rows of W numbers that follow each other; both are followed by 7 more bytes.
+extern "C" void spike_rows(const uint8_t* bits, uint8_t* padded, int64_t rows, int64_t W) {
+  for (int64_t row = 0, at = 0; row < rows; ++row)
+    for (int64_t p = 0; p < W; p += 56) {  // as many as 8 bytes have behind any first bit, whole bytes
+      const int count = std::min<int64_t>(56, W - p);
+      const uint64_t piece = word_of(bits + at / 8, 8) >> at % 8 & ((1ull << count) - 1);
+      memcpy(padded, &piece, 8);
+      padded += (count + 7) / 8, at += count;
+    }
+}
+
 // x [N, C, H, W] of zeros and ones again from its bits.
 extern "C" void spike_floats(const uint8_t* bits, float* x, const Shape* shape) {
   const Shape s = *shape;
@@ -186,13 +211,6 @@ static void bits_by_pixel(const uint8_t* bits, const Shape& s, uint8_t* by_pixel
       for (int i = 0; i < 8; ++i) m[static_cast<size_t>(i) * groups] = v >> 8 * i;
     }
   }
-}
-
-// The bits of up to 8 bytes; 8 are read.
-static INLINE uint64_t word_of(const uint8_t* bytes, int count) {
-  uint64_t word;
-  memcpy(&word, bytes, 8);
-  return count < 8 ? word & ((1ull << 8 * count) - 1) : word;
 }
 
 // Calls use(number, bit) for the bits of a word, whose count is returned; the last one again, up to a multiple of 8, as a
@@ -229,8 +247,8 @@ static INLINE void transpose8(__m256 r[8]) {
 // Planes of y from sums [pixel][block] of consecutive pixels.
 static void to_planes(const float* sums, int pixels, int block, float* y, size_t plane, int outputs, const float* bias) {
 #if defined(__AVX2__) || defined(__AVX512F__)
-  for (int p = 0; p < pixels; p += 8)
-    for (int o = 0; o < outputs; o += 8) {
+  for (int o = 0; o < outputs; o += 8)
+    for (int p = 0; p < pixels; p += 8) {  // along the planes, as they may all lie in one set of a cache
       const int n = std::min(8, pixels - p);
       __m256 r[8];
       for (int i = 0; i < 8; ++i) r[i] = i < n ? _mm256_load_ps(sums + static_cast<size_t>(p + i) * block + o) : _mm256_setzero_ps();
@@ -249,19 +267,20 @@ static bool from_planes(const float* planes, size_t plane, int count, int output
   float zero = 0.f;
 #if defined(__AVX2__) || defined(__AVX512F__)
   __m256 sum = _mm256_setzero_ps();
-  for (int o = 0; o < block; o += 8)
-    for (int p = 0; p < count; p += 8) {
-      const int n = std::min(8, count - p);
-      const __m256i inside = first_lanes(n);
-      __m256 r[8];
-      for (int i = 0; i < 8; ++i) {
-        const float* from = planes + (o + i) * plane + p;
-        r[i] = o + i >= outputs ? _mm256_setzero_ps() : n == 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, inside);
-        sum = _mm256_add_ps(sum, _mm256_mul_ps(r[i], _mm256_setzero_ps()));
+  for (int line = 0; line < count; line += 16)
+    for (int o = 0; o < block; o += 8)
+      for (int p = line; p < std::min(line + 16, count); p += 8) {
+        const int n = std::min(8, count - p);
+        const __m256i inside = first_lanes(n);
+        __m256 r[8];
+        for (int i = 0; i < 8; ++i) {
+          const float* from = planes + (o + i) * plane + p;
+          r[i] = o + i >= outputs ? _mm256_setzero_ps() : n == 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, inside);
+          sum = _mm256_add_ps(sum, _mm256_mul_ps(r[i], _mm256_setzero_ps()));
+        }
+        transpose8(r);
+        for (int i = 0; i < n; ++i) _mm256_store_ps(d + static_cast<size_t>(p + i) * block + o, r[i]);
       }
-      transpose8(r);
-      for (int i = 0; i < n; ++i) _mm256_store_ps(d + static_cast<size_t>(p + i) * block + o, r[i]);
-    }
   for (int i = 0; i < 8; ++i) zero += sum[i];
 #else
   for (int p = 0; p < count; ++p)

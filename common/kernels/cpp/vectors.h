@@ -187,6 +187,22 @@ inline __attribute__((always_inline)) void store(S* to, N value, bool streamed) 
   }
 }
 
+// A bit for each number of a vector of zeros and ones that is 1.
+inline __attribute__((always_inline)) uint64_t ones(Vectors<float>::N value) {
+  const auto words = (Vectors<float>::Words)value << 2;  // of 1.0f, the highest bit is set
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)words, (__m512i)words);
+#elif defined(__AVX__)
+  return _mm256_movemask_ps((__m256)words);
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)words);
+#else
+  uint64_t set = 0;
+  for (int i = 0; i < Vectors<float>::LANES; ++i) set |= uint64_t(words[i] >> 31) << i;
+  return set;
+#endif
+}
+
 inline void finish_streams() {
 #ifdef __SSE2__
   _mm_sfence();
