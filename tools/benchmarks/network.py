@@ -163,8 +163,9 @@ def prepared(name: str, case: Case, folder: Path, quick: bool) -> tuple[nn.Modul
 
 
 def densities(name: str, folder: Path, quick: bool) -> list[dict]:
-    """How the trained network of a case fires; meant for a fresh process."""
+    """How the network of a case fires, trained and checked; meant for a fresh process."""
     torch.set_num_threads(1)
+    check(name, folder, quick)
     model, x, facts = prepared(name, (QUICK if quick else CASES)[name], folder, quick)
     found = {**facts, **trained.densities(model, x)}
     return [{"case": name, "variant": variant, "size": size} for variant, size in found.items()]
@@ -289,7 +290,6 @@ def run(quick: bool) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if quick else TRAINED
         fires = measure.side_by_side(densities, [(name, folder, quick) for name in cases])
-        measure.side_by_side(check, [(name, folder, quick) for name in cases])
         rows = [
             row
             for setting in settings

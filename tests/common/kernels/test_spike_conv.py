@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.kernels import spike_conv, use_convolution
+from common.kernels import spikes as kernel_spikes
 from common.kernels.spikes import LIMITS, compress, refusal
 from common.layers import SpikeConv1d, SpikeConv2d, SpikeLinear, TimeConv2d, channels_last, fold_for_inference
 
@@ -204,11 +205,14 @@ def test_bfloat16_is_summed_in_single_precision(autocast):
     assert torch.equal(found[0].bfloat16(), own)
 
 
-def test_bfloat16_has_lower_limits():
+def test_bfloat16_has_lower_limits(monkeypatch):
     x = spikes(4, 64, 16, 16, density=0.4)
-    assert skips(x, WEIGHT)
-    assert not skips(x.bfloat16(), WEIGHT.bfloat16())
-    assert skips(spikes(4, 64, 16, 16, density=0.2).bfloat16(), WEIGHT.bfloat16())
+    few = spikes(4, 64, 16, 16, density=0.2)
+    for share in (0.5, 0.0):
+        monkeypatch.setattr(kernel_spikes, "BFLOAT16_SHARE", share)
+        assert skips(x, WEIGHT)
+        assert not skips(x.bfloat16(), WEIGHT.bfloat16())
+        assert skips(few.bfloat16(), WEIGHT.bfloat16()) == (share > 0)
 
 
 @pytest.mark.parametrize("shape", [(40, 33), (3, 5, 7, 33), (1, 33), (0, 33)])
@@ -283,6 +287,7 @@ def test_a_compiled_layer_skips_zeros_and_has_the_gradients_of_the_layer(backend
     calls = []
     forward = spike_conv.forward
     monkeypatch.setattr(spike_conv, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    monkeypatch.setattr(kernel_spikes, "BFLOAT16_SHARE", 0.5)
     layer, found = SpikeConv2d(64, 64, 3, padding=1), []
     for run in (layer, torch.compile(layer, backend=backend, fullgraph=True)):
         x = spikes(4, 64, 16, 16).requires_grad_()
