@@ -31,6 +31,8 @@ from common.kernels.spikes import (
 
 SLICE = 6 << 20
 """Bytes of the input or its gradient that a dense gradient is computed of at a time."""
+FEW_PIXELS = 4
+"""Output pixels of an image up to which the input gradient is a product of matrices: dense ones want more of them."""
 
 
 class _SpikeConv(torch.autograd.Function):
@@ -86,6 +88,8 @@ def _dense_gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wants_x: bool, wants_weight: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """The same, of a few images at a time: what is beside them stays in the cache."""
+    if not wants_weight and gradient.shape[2:].numel() <= FEW_PIXELS and gradient.dtype == torch.float32:
+        return _gradient_of_few_pixels(gradient, x, weight, stride, padding), None
     images = max(1, SLICE * len(x) // max(1, x.nbytes))
     rest = weight, stride, padding, wants_x, wants_weight
     if images >= len(x):
@@ -101,6 +105,12 @@ def _dense_gradients(
         if wants_weight:
             gw = at_weight if gw is None else gw.add_(at_weight)
     return gx, gw
+
+
+def _gradient_of_few_pixels(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The gradient at `x` of what each output pixel sees of it `[N L, C taps]`, added up by place."""
+    seen = gradient.flatten(2).mT.flatten(0, 1) @ weight.flatten(1)
+    return F.fold(seen.unflatten(0, (len(x), -1)).mT, x.shape[2:], weight.shape[2:], 1, padding, stride)
 
 
 def conv2d(

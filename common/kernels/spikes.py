@@ -93,7 +93,7 @@ def compress(x: Tensor, weight: Tensor, stride: int, padding: int, kind: str | N
     if kind is None:
         kind = "3x3" if (KH, KW, stride, padding) == (3, 3, 1, 1) else "pointwise" if KH * KW * stride == 1 else "other"
     limit, valued_limit = limits(kind, x.dtype)
-    if not promises(x, limit):
+    if known.bits(x) is None and not promises(x, limit):
         return None
     spikes, found = look(x.float(), (N, C, H, W, outputs, KH, KW, stride, padding), kind)
     if found > (limit if spikes.values is None else valued_limit) * x.numel():
