@@ -45,8 +45,11 @@ def refusal(device_type: str, dtype: torch.dtype) -> str:
     return ""
 
 
-def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None) -> Tensor:
-    """Output of the neuron with forward code `code`, shape and memory order of `x`; spikes leave their bits with it."""
+def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None, leave_bits: bool = False) -> Tensor:
+    """Output of the neuron with forward code `code`, shape and memory order of `x`.
+
+    With `leave_bits`, spikes leave their bits with it; not where compiled code may write other numbers in its memory.
+    """
     x = x.resolve_neg()
     if time_dim == 0 and x.stride(0) == 0 and x.dtype == torch.float32 and x.numel() and x[0].is_contiguous():
         y, x = output_pool().empty(*x.shape), x[:1]
@@ -56,7 +59,7 @@ def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None) 
     if y.numel():
         shape = _shape(y, time_dim)
         x_steps = 1 if x.numel() < y.numel() else shape[1]
-        places = known.room(y, shape[2]) if fires(code) else None
+        places = known.room(y, shape[2]) if leave_bits and fires(code) else None
         library(LIBRARY).neuron_forward(
             x.data_ptr(), y.data_ptr(), None if places is None else places.data_ptr(), x_steps, *shape, code,
             _doubles(constants),

@@ -69,7 +69,9 @@ class _Neuron(torch.autograd.Function):
         ctx.save_for_backward(x if ctx.source is None else ctx.source.bias)
         ctx.variant = variant
         forward, _, constants, time_dim = variant
-        return (cuda if x.is_cuda else cpu).forward(x, forward, constants, time_dim)
+        if x.is_cuda:
+            return cuda.forward(x, forward, constants, time_dim)
+        return cpu.forward(x, forward, constants, time_dim, leave_bits=True)
 
     @staticmethod
     @once_differentiable

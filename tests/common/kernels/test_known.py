@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from common.kernels import cpu, known, spike_conv, spikes, use_convolution
+from common.kernels import cpu, known, operators, spike_conv, spikes, use_convolution
+from common.kernels.encoding import encode_lif
 from common.neurons import IntegerLIF, LIAFNode, LIFNode
 
 pytestmark = pytest.mark.skipif(
@@ -69,6 +70,12 @@ def test_nothing_is_known_of_numbers_that_are_no_spikes():
     assert known.bits(LIFNode()(torch.randn(SHAPE).transpose(2, 4))) is None
     with torch.inference_mode():
         assert known.bits(LIFNode()(torch.randn(SHAPE))) is None
+
+
+def test_operators_of_compiled_graphs_leave_none():
+    """Such a graph writes into the memory of what it has done with, unseen."""
+    y = operators.neuron(torch.randn(SHAPE), *encode_lif(LIFNode().constants), 0)
+    assert known.bits(y) is None
 
 
 @pytest.mark.parametrize("side", [7, 8])
