@@ -166,9 +166,9 @@ struct PixelLists {
     const int padded = s.row_bytes() * 8, plane = s.H * s.W;
     image = static_cast<size_t>(s.H) * padded;
     places = images * image + 1;
-    room = static_cast<size_t>(images) * plane * inputs + 8;
+    room = static_cast<size_t>(images) * plane * inputs + LIST_ROOM;
     uint8_t* m = by_pixel.get<uint8_t>(image * groups);
-    uint32_t* offset = offsets.get<uint32_t>(inputs);
+    uint32_t* offset = offsets.get<uint32_t>(inputs + 64);
     for (int c = 0; c < inputs; ++c) offset[c] = c * scale;
     uint32_t* lists = entries.get<uint32_t>(room * blocks);
     float* factors = x ? values.get<float>(room * blocks) : nullptr;
@@ -184,7 +184,7 @@ struct PixelLists {
         for (size_t p = 0; p < image; ++p) {
           for (int g = 0; g < bytes; g += 8) {
             const uint64_t word = word_of(m + p * groups + g0 + g, bytes - g);
-            const int count = each_bit(word, [&](int i, int bit) { list[k + i] = offset[g * 8 + bit]; });
+            const int count = list_bits(word, offset + g * 8, 0, list + k);
             if (x) {
               const float* pixel = x + (static_cast<size_t>(n) * s.C + (g0 + g) * 8) * plane + p / padded * s.W + p % padded;
               each_bit(word, [&](int i, int bit) { factors[b * room + k + i] = pixel[static_cast<size_t>(bit) * plane]; });

@@ -74,7 +74,7 @@ struct Places {  // of the bits of some rows of a channel, the same for every im
     for (int w = 0; w * 8 < bytes; ++w) {
       const uint64_t word = word_of(bits + w * 8, bytes - w * 8) & mask[phase * words + w];
       if (x) each_bit(word, [&](int i, int bit) { values[k + i] = x[pixel[w * 64 + bit]]; });
-      k += each_bit(word, [&](int i, int bit) { list[k + i] = offset[w * 64 + bit] + shift; });
+      k += list_bits(word, offset + w * 64, shift, list + k);
     }
     return k;
   }
@@ -132,7 +132,7 @@ struct Plan {  // of one weight gradient: what is computed at a time
   const int images = std::max<int>(1, std::min<int>(s.N, room / (f.rows * f.columns)));
   const int rows = images > 1 ? s.H : std::max<int>(s.S, std::min<int>(s.H, room * s.S / f.columns) / s.S * s.S);
   const int tiles = (s.H + rows - 1) / rows;
-  const size_t channel_room = static_cast<size_t>(images) * s.H * s.W + 8;
+  const size_t channel_room = static_cast<size_t>(images) * s.H * s.W + LIST_ROOM;
 };
 
 // Lists [tile][channel][phase] of the spikes of channels [c0, c1) of some images.

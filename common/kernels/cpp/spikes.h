@@ -225,6 +225,25 @@ static INLINE int each_bit(uint64_t word, Use use) {
   return count;
 }
 
+constexpr int LIST_ROOM = 16;  // entries behind a list that `list_bits` may write
+
+// list[k] = table[bit] + shift for each bit of a word; returns how many there are.
+static INLINE int list_bits(uint64_t word, const uint32_t* table, uint32_t shift, uint32_t* list) {
+#if defined(__AVX512F__)
+  int k = 0;
+#pragma GCC unroll 4
+  for (int first = 0; first < 64; first += 16) {
+    const __mmask16 some = word >> first;
+    const __m512i entries = _mm512_add_epi32(_mm512_loadu_si512(table + first), _mm512_set1_epi32(shift));
+    _mm512_storeu_si512(list + k, _mm512_maskz_compress_epi32(some, entries));
+    k += __builtin_popcount(some);
+  }
+  return k;
+#else
+  return each_bit(word, [&](int i, int bit) __attribute__((always_inline)) { list[i] = table[bit] + shift; });
+#endif
+}
+
 // -------------------------------------------------------------------------------------------------------- transposition
 
 #if defined(__AVX2__) || defined(__AVX512F__)
