@@ -174,8 +174,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
 
 
 def _served(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels can compute this convolution at all, once its input is contiguous."""
-    return type(x) is Tensor and _on_cpu(x, weight) and not refusal()
+    """Whether the kernels compute such convolutions at all, once their input is contiguous."""
+    return type(x) is Tensor and _on_cpu(x, weight) and not refusal() and limits("3x3", x.dtype)[0] > 0
 
 
 def _in_planes(weight: Tensor) -> bool:
