@@ -154,14 +154,15 @@ def events() -> dict[str, str]:
 
 def convolutions() -> dict[str, str]:
     """Whether convolutions of spikes skip zeros, and why not."""
-    reason, share = spikes.refusal(), spikes.BFLOAT16_SHARE
+    reason, part = spikes.refusal(), spikes.BFLOAT16_SHARE
     limits = ", ".join(f"{kind} {share:.0%}" for kind, (share, _) in spikes.LIMITS.items())
     how = f"skip zeros where at most so many inputs are spikes: {limits}; dense elsewhere"
+    narrow = f"the same at {part:.0%} of those densities" if part else "dense, by AMX"
     return {
         "wanted": dispatch.convolution_wanted(),
         "kernels": spikes.LIBRARY.name.partition(".")[0],
         "on CPU tensors, float32": f"dense: {reason}" if reason else how,
-        "on CPU tensors, bfloat16": f"the same at {share:.0%} of those densities" if share else "dense, by AMX",
+        "on CPU tensors, bfloat16": f"dense: {reason}" if reason else narrow,
     }
 
 

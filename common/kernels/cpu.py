@@ -51,18 +51,15 @@ def forward(x: Tensor, code: int, constants: list[float], time_dim: int | None, 
     With `leave_bits`, spikes leave their bits with it; not where compiled code may write other numbers in its memory.
     """
     x = x.resolve_neg()
-    if time_dim == 0 and x.stride(0) == 0 and x.dtype == torch.float32 and x.numel() and x[0].is_contiguous():
-        y, x = output_pool().empty(*x.shape), x[:1]
-    else:
-        x = dense(x)
-        y = output_pool().empty_like(x)
+    repeated = time_dim == 0 and x.numel() > 0 and x.stride(0) == 0 and x[0].is_contiguous()
+    source = x[:1] if repeated else dense(x)
+    y = output_pool().empty_like(x if repeated else source)
     if y.numel():
         shape = _shape(y, time_dim)
-        x_steps = 1 if x.numel() < y.numel() else shape[1]
         places = known.room(y, shape[2]) if leave_bits and fires(code) else None
         library(LIBRARY).neuron_forward(
-            x.data_ptr(), y.data_ptr(), None if places is None else places.data_ptr(), x_steps, *shape, code,
-            _doubles(constants),
+            source.data_ptr(), y.data_ptr(), None if places is None else places.data_ptr(),
+            1 if repeated else shape[1], *shape, code, _doubles(constants),
         )  # fmt: skip
         if places is not None:
             known.keep(y, places)

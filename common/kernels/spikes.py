@@ -112,15 +112,16 @@ def look(x: Tensor, shape: tuple[int, ...], kind: str) -> tuple[Spikes, int]:
     """The places of the contiguous float32 `x` that are not 0, for a convolution of this shape; how many they are."""
     loaded, width = library(LIBRARY), shape[3]
     shape = (ctypes.c_int64 * 10)(*shape, torch.get_num_threads())
-    pointer, known_bits = ctypes.addressof(shape), known.bits(x)
-    if known_bits is not None and width % 8 == 0:
-        return Spikes(shape, known_bits, None, kind), loaded.spike_count(known_bits.data_ptr(), x.numel() // 8)
-    bits, found = torch.empty(loaded.spike_bits_size(pointer), dtype=torch.uint8), (ctypes.c_int64 * 2)()
-    if known_bits is not None:
-        loaded.spike_rows(known_bits.data_ptr(), bits.data_ptr(), x.numel() // width, width)
-        return Spikes(shape, bits, None, kind), loaded.spike_count(known_bits.data_ptr(), x.numel() // 8)
-    loaded.spike_bits(x.data_ptr(), bits.data_ptr(), found, pointer)
-    return Spikes(shape, bits, x if found[1] else None, kind), found[0]
+    pointer, bits = ctypes.addressof(shape), known.bits(x)
+    if bits is None:
+        bits, found = torch.empty(loaded.spike_bits_size(pointer), dtype=torch.uint8), (ctypes.c_int64 * 2)()
+        loaded.spike_bits(x.data_ptr(), bits.data_ptr(), found, pointer)
+        return Spikes(shape, bits, x if found[1] else None, kind), found[0]
+    count = loaded.spike_count(bits.data_ptr(), x.numel() // 8)
+    if width % 8:
+        rows, bits = bits, torch.empty(loaded.spike_bits_size(pointer), dtype=torch.uint8)
+        loaded.spike_rows(rows.data_ptr(), bits.data_ptr(), x.numel() // width, width)
+    return Spikes(shape, bits, None, kind), count
 
 
 def binary(x: Tensor) -> Spikes | None:

@@ -69,6 +69,7 @@ void output_chunk(const S* x, S* y, uint8_t* places, int64_t steps, int64_t x_st
     const int64_t coming = t + ahead;
     if (ahead) fetch(coming < steps ? x + coming * x_stride : next + (coming - steps) * x_stride);
     uint64_t set = 0;
+    static_assert(CHUNK<float> == 8 * sizeof set, "as CHUNK of known.py says");
     for_each_vector<S>([&](int k) __attribute__((always_inline)) {
       const int64_t at = k * Vectors<S>::LANES;
       const auto h = membrane<FORWARD>(state[k], load(x + t * x_stride + at), c);

@@ -96,9 +96,10 @@ def test_results_and_gradients_are_the_same_bit_for_bit(side):
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 8, 16, 16), (3, 5, 7, 3), (1,), (64,), (200,)])
-def test_a_step_that_is_repeated_is_read_as_it_is(shape):
-    x = torch.randn(shape) * 2
+def test_a_step_that_is_repeated_is_read_as_it_is(shape, dtype):
+    x = torch.randn(shape, dtype=dtype) * 2
     expanded = x.expand(6, *shape)
     y = LIFNode()(expanded)
     assert torch.equal(y, LIFNode()(expanded.contiguous()))
