@@ -146,14 +146,17 @@ static void window_row(const float* weights, Lists lists, int W, float* rows) {
   for (int r = R0; r < R1; ++r) store(rows + r * row + (W - 1) * LANES, a[r][0]);
 }
 
+// Rows [y0, y1) of the sums of an image, from the rows of inputs around them.
 template <bool VALUED>
-static void window_rows(const float* weights, Lists lists, int H, int W, int padded, float* sums) {
-  for (int y = 0; y < H; ++y, lists.start += padded) {
-    float* rows = sums + (static_cast<ptrdiff_t>(y) - 1) * W * LANES;
-    if (H == 1) window_row<VALUED, 1, 2>(weights, lists, W, rows);
-    else if (y == 0) window_row<VALUED, 1, 3>(weights, lists, W, rows);
-    else if (y < H - 1) window_row<VALUED, 0, 3>(weights, lists, W, rows);
-    else window_row<VALUED, 0, 2>(weights, lists, W, rows);
+static void window_rows(const float* weights, Lists lists, int H, int W, int padded, int y0, int y1, float* sums) {
+  constexpr void (*OF_ROW[3][4])(const float*, Lists, int, float*) = {
+      {nullptr, window_row<VALUED, 0, 1>, window_row<VALUED, 0, 2>, window_row<VALUED, 0, 3>},
+      {nullptr, nullptr, window_row<VALUED, 1, 2>, window_row<VALUED, 1, 3>},
+      {nullptr, nullptr, nullptr, window_row<VALUED, 2, 3>},
+  };
+  for (int y = std::max(0, y0 - 1); y < std::min(H, y1 + 1); ++y) {
+    const Lists row{lists.entries, lists.values, lists.start + static_cast<size_t>(y) * padded};
+    OF_ROW[std::max(0, y0 - y + 1)][std::min(3, y1 - y + 1)](weights, row, W, sums + (static_cast<ptrdiff_t>(y) - 1 - y0) * W * LANES);
   }
 }
 
@@ -218,23 +221,26 @@ static INLINE void fetch(const float* next, int count, int number, int parts) {
 static void window_images(const Job& job) {
   static thread_local Scratch scratch;
   const Shape& s = job.s;
-  const size_t plane = static_cast<size_t>(s.H) * s.W, image = plane * LANES;
+  const int inputs = s.inputs(), padded = s.row_bytes() * 8, H = s.H, W = s.W;
+  const int tiles = job.images > 1 ? 1 : (H * W + TILE_PIXELS - 1) / TILE_PIXELS, rows = (H + tiles - 1) / tiles;
+  const size_t plane = static_cast<size_t>(H) * W, image = static_cast<size_t>(rows) * W * LANES;
   float* sums = scratch.get<float>(image * job.images);
-  const int inputs = s.inputs(), padded = s.row_bytes() * 8;
-  const auto rows = job.valued ? window_rows<true> : window_rows<false>;
-  for (int o = job.o0; o < job.o1; ++o) {
-    memset(sums, 0, image * job.images * 4);
-    for (int b = 0; b * inputs < s.C; ++b) {
-      const float* weights = job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * 9 * LANES;
-      for (int n = 0; n < job.images; ++n) {
-        fetch(weights + inputs * 9 * LANES, inputs * 9 * LANES, n, job.images);
-        rows(weights, job.lists.block(b, n, job.valued), s.H, s.W, padded, sums + n * image);
+  const auto add = job.valued ? window_rows<true> : window_rows<false>;
+  for (int y0 = 0; y0 < H; y0 += rows)
+    for (int o = job.o0; o < job.o1; ++o) {
+      const int y1 = std::min(H, y0 + rows);
+      memset(sums, 0, image * job.images * 4);
+      for (int b = 0; b * inputs < s.C; ++b) {
+        const float* weights = job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * 9 * LANES;
+        for (int n = 0; n < job.images; ++n) {
+          fetch(weights + inputs * 9 * LANES, inputs * 9 * LANES, n, job.images);
+          add(weights, job.lists.block(b, n, job.valued), H, W, padded, y0, y1, sums + n * image);
+        }
       }
+      for (int n = 0; n < job.images; ++n)
+        to_planes(sums + n * image, (y1 - y0) * W, LANES, job.y + (static_cast<size_t>(n) * s.O + o * LANES) * plane + y0 * W, plane,
+                  std::min<int>(LANES, s.O - o * LANES), job.bias ? job.bias + o * LANES : nullptr);
     }
-    for (int n = 0; n < job.images; ++n)
-      to_planes(sums + n * image, plane, LANES, job.y + (static_cast<size_t>(n) * s.O + o * LANES) * plane, plane,
-                std::min<int>(LANES, s.O - o * LANES), job.bias ? job.bias + o * LANES : nullptr);
-  }
 }
 
 static void gather_images(const Job& job) {

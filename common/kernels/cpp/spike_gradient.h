@@ -81,15 +81,15 @@ struct Places {  // of the bits of some rows of a channel, the same for every im
 };
 
 using AddTaps = void (*)(const char*, Term, const ptrdiff_t*, float* const*);
-template <bool VALUED, int NV>
-static AddTaps adding(int taps) {
-  if constexpr (NV == 1)
-    if (taps == 9) return add_taps<9, 1, VALUED>;
+template <bool VALUED>
+static AddTaps adding(int vectors, int taps) {
+  if (vectors == 4) return add_taps<1, 4, VALUED>;
+  if (taps == 9) return add_taps<9, 1, VALUED>;
   switch (taps) {
-    case 1: return add_taps<1, NV, VALUED>;
-    case 2: return add_taps<2, NV, VALUED>;
-    case 3: return add_taps<3, NV, VALUED>;
-    default: return add_taps<4, NV, VALUED>;
+    case 1: return vectors == 1 ? add_taps<1, 1, VALUED> : add_taps<1, 2, VALUED>;
+    case 2: return vectors == 1 ? add_taps<2, 1, VALUED> : add_taps<2, 2, VALUED>;
+    case 3: return vectors == 1 ? add_taps<3, 1, VALUED> : add_taps<3, 2, VALUED>;
+    default: return vectors == 1 ? add_taps<4, 1, VALUED> : add_taps<4, 2, VALUED>;
   }
 }
 
@@ -112,8 +112,7 @@ static int groups_of(const Shape& s, const Phase* phases, int phase_count, const
         group.tap[i] = phases[p].tap[t + i];
         group.shift[i] = (static_cast<ptrdiff_t>(phases[p].dy[t + i]) * f.columns + phases[p].dx[t + i]) * block * 4;
       }
-      group.add = block == LANES ? (valued ? adding<true, 1> : adding<false, 1>)(group.count)
-                                 : (valued ? adding<true, 2> : adding<false, 2>)(group.count);
+      group.add = (valued ? adding<true> : adding<false>)(block / LANES, group.count);
     }
   return count;
 }
@@ -125,92 +124,113 @@ struct Plan {  // of one weight gradient: what is computed at a time
   Phase phases[64];
   Group groups[64];
   const int phase_count = phases_of(s, phases, f);
-  const int block = s.window() ? LANES : std::min(s.block(), 2 * LANES), blocks = (s.O + block - 1) / block;
+  const int block = s.window() ? LANES : std::min(s.block(), (s.taps() == 1 ? 4 : 2) * LANES), blocks = (s.O + block - 1) / block;
   const int group_count = groups_of(s, phases, phase_count, f, block, valued, groups);
   const size_t frame = static_cast<size_t>(f.rows) * f.columns * block, sums = static_cast<size_t>(s.taps()) * block;
   const int room = (s.window() ? WINDOW_GRADIENT : GATHER_GRADIENT) / (block * 4);  // pixels of a tile: whole images, or rows
   const int images = std::max<int>(1, std::min<int>(s.N, room / (f.rows * f.columns)));
   const int rows = images > 1 ? s.H : std::max<int>(s.S, std::min<int>(s.H, room * s.S / f.columns) / s.S * s.S);
   const int tiles = (s.H + rows - 1) / rows;
-  const size_t channel_room = static_cast<size_t>(images) * s.H * s.W + LIST_ROOM;
+  const size_t terms = static_cast<size_t>(s.C) * phase_count;  // of a tile
+  int outputs(int64_t o) const { return std::min<int64_t>(block, s.O - o * block); }
 };
 
-// Lists [tile][channel][phase] of the spikes of channels [c0, c1) of some images.
-static void find_terms(const Plan& plan, const Places& places, const uint8_t* bits, const float* x, int images, int c0, int c1, uint32_t* list,
-                       float* values, Term* terms) {
-  const Shape& s = plan.s;
-  for (int tile = 0; tile < plan.tiles; ++tile) {
-    const int y0 = tile * plan.rows, bytes = (std::min<int>(s.H, y0 + plan.rows) - y0) * s.row_bytes();
-    for (int c = c0; c < c1; ++c)
-      for (int p = 0; p < plan.phase_count; ++p) {
-        if (!plan.phases[p].n) continue;
-        int k = 0;
-        for (int n = 0; n < images; ++n) {
-          const size_t row = (static_cast<size_t>(n) * s.C + c) * s.H + y0;
-          const uint32_t shift = (n * plan.frame + static_cast<size_t>(y0 / s.S) * plan.f.columns * plan.block) * 4;
-          k += places.list(bits + row * s.row_bytes(), bytes, x ? x + row * s.W : nullptr, p, shift, list + k, values + k);
-        }
-        terms[(static_cast<size_t>(tile) * s.C + c) * plan.phase_count + p] = {list, values, k};
-        list += k, values += k;
-      }
+struct Batch {  // images [n0, n1) whose lists are in the cache together, `plan.images` at a time
+  const Plan& plan;
+  const uint8_t* bits;
+  const float *x, *g;
+  int64_t n0, n1;
+  size_t spikes = 0;
+  Batch(const Plan& plan, const uint8_t* bits, const float* x, const float* g, int64_t first) : plan(plan), bits(bits), x(x), g(g), n0(first), n1(first) {
+    for (const Shape& s = plan.s; n1 < s.N && spikes < GRADIENT_LISTS;) {
+      const int64_t images = std::min<int64_t>(plan.images, s.N - n1);
+      spikes += spike_count(bits + n1 * s.image_bits(), images * s.image_bits());
+      n1 += images;
+    }
   }
+};
+
+// Lists [images][tile][channel][phase] of the spikes of channels [c0, c1).
+static void find_terms(const Batch& batch, const Places& places, int c0, int c1, uint32_t* list, float* values, Term* terms) {
+  const Plan& plan = batch.plan;
+  const Shape& s = plan.s;
+  for (int64_t n0 = batch.n0; n0 < batch.n1; n0 += plan.images)
+    for (int tile = 0; tile < plan.tiles; ++tile, terms += plan.terms) {
+      const int y0 = tile * plan.rows, bytes = (std::min<int>(s.H, y0 + plan.rows) - y0) * s.row_bytes();
+      for (int c = c0; c < c1; ++c)
+        for (int p = 0; p < plan.phase_count; ++p) {
+          if (!plan.phases[p].n) continue;
+          int k = 0;
+          for (int n = 0; n < plan.images && n0 + n < batch.n1; ++n) {
+            const size_t row = ((n0 + n) * s.C + c) * s.H + y0;
+            const uint32_t shift = (n * plan.frame + static_cast<size_t>(y0 / s.S) * plan.f.columns * plan.block) * 4;
+            k += places.list(batch.bits + row * s.row_bytes(), bytes, batch.x ? batch.x + row * s.W : nullptr, p, shift, list + k, values + k);
+          }
+          terms[c * plan.phase_count + p] = {list, values, k};
+          list += k, values += k;
+        }
+    }
 }
 
-// sums [C][tap][block] += the gradients of one output block, in `frames`, at the spikes of channels [c0, c1).
-static void add_terms(const Plan& plan, const float* frames, const Term* terms, int c0, int c1, float* sums) {
-  for (int tile = 0; tile < plan.tiles; ++tile, terms += plan.s.C * plan.phase_count)
-    for (int c = c0; c < c1; ++c)
-      for (int i = 0; i < plan.group_count; ++i) {
-        const Group& group = plan.groups[i];
-        float* own[9];
-        for (int t = 0; t < group.count; ++t) own[t] = sums + c * plan.sums + group.tap[t] * plan.block;
-        group.add(reinterpret_cast<const char*>(frames), terms[c * plan.phase_count + group.phase], group.shift, own);
-      }
+// sums [C][tap][block] += the gradients of output block o at the spikes of channels [c0, c1); false if one is not finite.
+static bool add_terms(const Batch& batch, const Term* terms, int o, int c0, int c1, float* frames, float* sums) {
+  const Plan& plan = batch.plan;
+  const Shape& s = plan.s;
+  const size_t plane = static_cast<size_t>(s.OH()) * s.OW();
+  bool finite = true;
+  for (int64_t n0 = batch.n0; n0 < batch.n1; n0 += plan.images) {
+    for (int n = 0; n < plan.images && n0 + n < batch.n1; ++n)
+      finite = frame_gradient(batch.g + ((n0 + n) * s.O + o * plan.block) * plane, s, plan.f, plan.block, plan.outputs(o), frames + n * plan.frame) && finite;
+    for (int tile = 0; tile < plan.tiles; ++tile, terms += plan.terms)
+      for (int c = c0; c < c1; ++c)
+        for (int i = 0; i < plan.group_count; ++i) {
+          const Group& group = plan.groups[i];
+          float* own[9];
+          for (int t = 0; t < group.count; ++t) own[t] = sums + c * plan.sums + group.tap[t] * plan.block;
+          group.add(reinterpret_cast<const char*>(frames), terms[c * plan.phase_count + group.phase], group.shift, own);
+        }
+  }
+  return finite;
 }
 
 // dw [O, C, KH, KW] of the bits of x and g [N, O, OH, OW]; true if a gradient is not finite: 0 times that is no 0.
 extern "C" int spike_weight_gradient(const uint8_t* bits, const float* x, const float* g, float* dw, const Shape* shape) {
-  static thread_local Scratch frame_memory, sum_memory, entries, numbers, starts;
+  static thread_local Scratch frame_memory, block_memory, sum_memory, entries, numbers, starts;
   static thread_local Places own_places;
   const Shape s = *shape;
   const Plan plan{s, x != nullptr};
   const int64_t pairs = plan.blocks * s.C;  // of output blocks and channels
-  const size_t terms_of_block = s.C * plan.sums, plane = static_cast<size_t>(s.OH()) * s.OW();
-  float* sums = sum_memory.get<float>(plan.blocks * terms_of_block);
-  uint32_t* lists = entries.get<uint32_t>(plan.channel_room * s.C);
-  float* values = numbers.get<float>(x ? plan.channel_room * s.C : 0);
-  Term* terms = starts.get<Term>(static_cast<size_t>(plan.tiles) * s.C * plan.phase_count);
+  const size_t weights = static_cast<size_t>(s.C) * s.taps(), block = s.C * plan.sums;  // of an output, and sums of a block of them
   const Places& places = own_places;
   own_places.build(s, plan.f, plan.rows, plan.phase_count, plan.block * 4);
   bool finite = true;
+  for (int64_t n = 0; n < s.N;) {
+    const Batch batch(plan, bits, x, g, n);
+    const bool first = n == 0, last = batch.n1 == s.N;
+    n = batch.n1;
+    float* all_sums = first && last ? nullptr : sum_memory.get<float>(plan.blocks * block);
+    const size_t room = batch.spikes + LIST_ROOM;  // of a thread
+    uint32_t* lists = entries.get<uint32_t>(room * s.threads);
+    float* values = x ? numbers.get<float>(room * s.threads) : nullptr;
+    Term* terms = starts.get<Term>((batch.n1 - batch.n0 + plan.images - 1) / plan.images * plan.tiles * plan.terms);
 #pragma omp parallel num_threads(s.threads) reduction(&& : finite)
-  {
-    float* frames = frame_memory.get<float>(plan.frame * plan.images);
-#pragma omp for
-    for (int o = 0; o < plan.blocks; ++o) memset(sums + o * terms_of_block, 0, terms_of_block * 4);
-    for (int64_t n0 = 0; n0 < s.N; n0 += plan.images) {
-      const int images = std::min<int64_t>(plan.images, s.N - n0);
+    {
+      float* frames = frame_memory.get<float>(plan.frame * plan.images);
+#pragma omp for schedule(static)
+      for (int part = 0; part < s.threads; ++part)
+        find_terms(batch, places, s.C * part / s.threads, s.C * (part + 1) / s.threads, lists + room * part, x ? values + room * part : nullptr, terms);
 #pragma omp for schedule(static)
       for (int part = 0; part < s.threads; ++part) {
-        const int c0 = s.C * part / s.threads, c1 = s.C * (part + 1) / s.threads;
-        find_terms(plan, places, bits + n0 * s.image_bits(), x ? x + n0 * s.C * s.H * s.W : nullptr, images, c0, c1, lists + plan.channel_room * c0,
-                   values + (x ? plan.channel_room * c0 : 0), terms);
-      }
-#pragma omp for schedule(static)
-      for (int part = 0; part < s.threads; ++part) {
-        const int64_t first = pairs * part / s.threads, last = pairs * (part + 1) / s.threads;
-        for (int64_t o = first / s.C; o * s.C < last; ++o) {
-          const int outputs = std::min<int64_t>(plan.block, s.O - o * plan.block);
-          for (int n = 0; n < images; ++n)
-            finite = frame_gradient(g + ((n0 + n) * s.O + o * plan.block) * plane, s, plan.f, plan.block, outputs, frames + n * plan.frame) && finite;
-          add_terms(plan, frames, terms, std::max<int64_t>(0, first - o * s.C), std::min(s.C, last - o * s.C), sums + o * terms_of_block);
+        const int64_t p0 = pairs * part / s.threads, p1 = pairs * (part + 1) / s.threads;
+        for (int64_t o = p0 / s.C; o * s.C < p1; ++o) {
+          const int c0 = std::max<int64_t>(0, p0 - o * s.C), c1 = std::min(s.C, p1 - o * s.C);
+          float* sums = all_sums ? all_sums + o * block : block_memory.get<float>(block);
+          if (first) memset(sums + c0 * plan.sums, 0, (c1 - c0) * plan.sums * 4);
+          finite = add_terms(batch, terms, o, c0, c1, frames, sums) && finite;
+          float* to = dw + o * plan.block * weights + c0 * s.taps();
+          if (last) to_planes(sums + c0 * plan.sums, (c1 - c0) * s.taps(), plan.block, to, weights, plan.outputs(o), nullptr);
         }
       }
-    }
-#pragma omp for
-    for (int o = 0; o < plan.blocks; ++o) {
-      const size_t count = static_cast<size_t>(s.C) * s.taps();
-      to_planes(sums + o * terms_of_block, count, plan.block, dw + o * count * plan.block, count, std::min<int>(plan.block, s.O - o * plan.block), nullptr);
     }
   }
   return !finite;

@@ -24,7 +24,8 @@ constexpr int FIRST_CACHE = 40 << 10;      // bytes of weights that are read aga
 constexpr int GATHER_SUMS = 64 << 10;      // of the sums that they are added to
 constexpr int WINDOW_GRADIENT = (VECTOR_BYTES == 64 ? 40 : 24) << 10;  // of a tile of the output gradient
 constexpr int GATHER_GRADIENT = 64 << 10;
-constexpr int TILE_PIXELS = 2048;
+constexpr size_t GRADIENT_LISTS = 64 << 10;  // spikes whose lists are read again for every output block
+constexpr int TILE_PIXELS = 2048;  // of a forward pass: loops over more of them end where no processor foresees it
 constexpr int AHEAD = 2048;  // numbers that are fetched before they are read in order: twice as fast
 
 typedef float V __attribute__((vector_size(VECTOR_BYTES)));

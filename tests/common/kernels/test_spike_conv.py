@@ -67,7 +67,12 @@ def test_any_convolution_equals_the_dense_one_in_float64(sizes, kernel, stride, 
     assert_exact(x, weight, bias, stride, padding)
 
 
-MORE_THAN_A_BLOCK = {"channels": (2, 300, 72, 9, 10), "rows": (1, 12, 72, 50, 45), "images": (70, 9, 24, 6, 7)}
+MORE_THAN_A_BLOCK = {
+    "channels": (2, 300, 72, 9, 10),
+    "rows": (1, 12, 72, 50, 45),
+    "images": (70, 9, 24, 6, 7),
+    "lists": (40, 40, 16, 26, 20),
+}
 KERNELS = [(3, 1), (3, 2), (1, 1), (5, 1)]
 
 
@@ -82,8 +87,9 @@ def test_blocks_and_tiles_make_up_the_whole(shape, kernel, stride, largest):
 
 @pytest.mark.parametrize("kernel, stride", KERNELS)
 @pytest.mark.parametrize("largest", [1, 4])
-def test_the_number_of_threads_changes_no_bit(kernel, stride, largest):
-    x, weight, bias = spikes(5, 24, 13, 11, largest=largest), torch.randn(40, 24, kernel, kernel), torch.randn(40)
+@pytest.mark.parametrize("images", [5, 200])
+def test_the_number_of_threads_changes_no_bit(images, kernel, stride, largest):
+    x, weight, bias = spikes(images, 24, 13, 11, largest=largest), torch.randn(40, 24, kernel, kernel), torch.randn(40)
     before = torch.get_num_threads()
     found = []
     try:
