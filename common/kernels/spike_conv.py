@@ -23,7 +23,6 @@ from common.kernels.spikes import (
     few,
     forward,
     limits,
-    pack,
     promises,
     refusal,
     weight_gradient,
@@ -36,7 +35,7 @@ FEW_PIXELS = 4
 
 
 class _SpikeConv(torch.autograd.Function):
-    """Keeps the bits of a binary input, a 32nd of it; the gradient at the input is dense, without `packed` all is."""
+    """Keeps the bits of a binary input, a 32nd of it; the gradient at the input is dense, and all if nothing `skips`."""
 
     @staticmethod
     def forward(
@@ -48,13 +47,13 @@ class _SpikeConv(torch.autograd.Function):
         packed: Tensor | None,
         stride: int,
         padding: int,
+        skips: bool,
     ) -> Tensor:
         ctx.save_for_backward(weight, spikes.bits, spikes.values)
-        ctx.shape, ctx.kind, ctx.skips = spikes.shape, spikes.kind, packed is not None
+        y = forward(spikes, weight, packed, bias) if skips else None
+        ctx.shape, ctx.kind, ctx.skips = spikes.shape, spikes.kind, y is not None
         ctx.input, ctx.geometry = x.shape, (stride, padding)
-        if packed is None:
-            return F.conv2d(x, weight, bias, stride, padding)
-        return forward(spikes, packed, bias).to(x.dtype)
+        return F.conv2d(x, weight, bias, stride, padding) if y is None else y.to(x.dtype)
 
     @staticmethod
     @once_differentiable
@@ -67,13 +66,13 @@ class _SpikeConv(torch.autograd.Function):
         if wants_weight:
             x = spikes.dense().view(ctx.input).to(gradient.dtype)
         else:
-            x = gradient.new_empty(1).expand(ctx.input)  # only its shape is read
+            x = gradient.new_empty(ctx.input)  # only its shape is read; PyTorch would copy one that is not contiguous
         gx, dense = None, None
         if wants_x or wants_weight:
             gx, dense = _dense_gradients(gradient, x, weight, *ctx.geometry, wants_x, wants_weight)
         gw = dense if gw is None else gw.to(weight.dtype)
         gb = gradient.sum((0, 2, 3)) if wants_bias else None
-        return gx, gw, gb, None, None, None, None
+        return gx, gw, gb, None, None, None, None, None
 
 
 def _convolution_backward(
@@ -142,18 +141,14 @@ def _eager(
         return F.conv2d(x, weight, bias, stride, padding)
     served = x.is_contiguous() and _served(x, weight)
     spikes = compress(x, weight, stride, padding, kind) if served else None
-    if spikes is None:
-        packed = None
-    elif packed is None:
-        packed = pack(weight, stride, padding)
+    skips = spikes is not None
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
-        if served and spikes is None:
+        if served and not skips:
             spikes = binary(x)
         if spikes is not None:
-            return _SpikeConv.apply(x, weight, bias, spikes, packed, stride, padding)
-    if packed is None:
-        return F.conv2d(x, weight, bias, stride, padding)
-    return forward(spikes, packed, bias).to(x.dtype)
+            return _SpikeConv.apply(x, weight, bias, spikes, packed, stride, padding, skips)
+    y = forward(spikes, weight, packed, bias) if skips else None
+    return F.conv2d(x, weight, bias, stride, padding) if y is None else y.to(x.dtype)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None = None) -> Tensor:

@@ -44,7 +44,7 @@ def library(path: Path) -> ctypes.CDLL | str:
         "bits": 4,
         "floats": 3,
         "pack": 3,
-        "forward": 6,
+        "forward": 7,
         "weight_gradient": 5,
     }.items():
         getattr(loaded, f"spike_{name}").argtypes = [pointer] * pointers
@@ -167,18 +167,22 @@ def pack(weight: Tensor, stride: int, padding: int) -> Tensor | None:
     return None if loaded.spike_pack(weight.data_ptr(), packed.data_ptr(), pointer) else packed
 
 
-def forward(spikes: Spikes, packed: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution in float32, `[N, O, H', W']`."""
+def forward(spikes: Spikes, weight: Tensor, packed: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    """The convolution in float32, `[N, O, H', W']`; `packed` is what `pack` gave.
+
+    None if a number in a weight that was not packed is not finite.
+    """
     N, _, H, W, outputs, KH, KW, stride, padding, _ = spikes.shape
     bias = None if bias is None else bias.float()
+    weight = None if packed is not None else weight.detach().float().contiguous()
     y = memory.output_pool().empty(
         N, outputs, (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
     )
-    library(LIBRARY).spike_forward(
-        spikes.bits.data_ptr(), _pointer(spikes.values), packed.data_ptr(), _pointer(bias), y.data_ptr(),
-        ctypes.addressof(spikes.shape),
+    failed = library(LIBRARY).spike_forward(
+        spikes.bits.data_ptr(), _pointer(spikes.values), _pointer(packed), _pointer(weight), _pointer(bias),
+        y.data_ptr(), ctypes.addressof(spikes.shape),
     )  # fmt: skip
-    return y
+    return None if failed else y
 
 
 def weight_gradient(spikes: Spikes, gradient: Tensor) -> Tensor | None:

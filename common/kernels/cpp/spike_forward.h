@@ -10,16 +10,18 @@ extern "C" int64_t spike_packed_size(const Shape* s) {
   return static_cast<int64_t>(s->output_blocks()) * s->block() * s->C * s->taps();
 }
 
-// Weights [O, C, KH, KW] as [output block][input and tap][output]; true if one of them is not finite: 0 times that is no 0.
+// Output block o of weights [O, C, KH, KW] as [input and tap][output]; false if one is not finite: 0 times that is no 0.
+static bool pack_block(const float* w, const Shape& s, int o, float* packed) {
+  const size_t terms = static_cast<size_t>(s.C) * s.taps();
+  return from_planes(w + o * s.block() * terms, terms, terms, std::min<int>(s.block(), s.O - o * s.block()), s.block(), packed);
+}
+
+// All blocks; true if a weight is not finite.
 extern "C" int spike_pack(const float* w, float* packed, const Shape* shape) {
   const Shape s = *shape;
-  const size_t terms = static_cast<size_t>(s.C) * s.taps();
   bool finite = true;
 #pragma omp parallel for num_threads(s.threads) reduction(&& : finite)
-  for (int o = 0; o < s.output_blocks(); ++o) {
-    const int block = s.block(), outputs = std::min<int>(block, s.O - o * block);
-    finite = from_planes(w + o * block * terms, terms, terms, outputs, block, packed + o * block * terms) && finite;
-  }
+  for (int o = 0; o < s.output_blocks(); ++o) finite = pack_block(w, s, o, packed + static_cast<size_t>(o) * s.block() * s.C * s.taps()) && finite;
   return !finite;
 }
 
@@ -208,9 +210,19 @@ struct Job {  // some images, and output blocks [o0, o1) of them
   const Shape& s;
   PixelLists& lists;
   bool valued;
-  const float *packed, *bias;
+  const float *packed, *weight, *bias;
   float* y;
   int images, o0, o1;
+  bool finite = true;
+  const float* packed_block(int o) {  // one at a time stays in the cache, if they were not packed before
+    static thread_local Scratch scratch;
+    const size_t size = static_cast<size_t>(s.block()) * s.C * s.taps();
+    if (packed) return packed + o * size;
+    float* own = scratch.get<float>(size);
+    finite = pack_block(weight, s, o, own) && finite;
+    return own;
+  }
+  const float* read_next(int o) const { return (packed ? packed : weight) + static_cast<size_t>(o + 1) * s.block() * s.C * s.taps(); }
 };
 
 // Ask for part `number` of `parts` of the `count` weights that come next: for few pixels they are most of the work.
@@ -218,7 +230,7 @@ static INLINE void fetch(const float* next, int count, int number, int parts) {
   for (int line = count / 16 * number / parts; line < count / 16 * (number + 1) / parts; ++line) __builtin_prefetch(next + line * 16, 0, 2);
 }
 
-static void window_images(const Job& job) {
+static void window_images(Job& job) {
   static thread_local Scratch scratch;
   const Shape& s = job.s;
   const int inputs = s.inputs(), padded = s.row_bytes() * 8, H = s.H, W = s.W;
@@ -229,12 +241,13 @@ static void window_images(const Job& job) {
   for (int y0 = 0; y0 < H; y0 += rows)
     for (int o = job.o0; o < job.o1; ++o) {
       const int y1 = std::min(H, y0 + rows);
+      const float* packed = job.packed_block(o);
       memset(sums, 0, image * job.images * 4);
       for (int b = 0; b * inputs < s.C; ++b) {
-        const float* weights = job.packed + (static_cast<size_t>(o) * s.C + b * inputs) * 9 * LANES;
+        const size_t first = static_cast<size_t>(b) * inputs * 9 * LANES;
         for (int n = 0; n < job.images; ++n) {
-          fetch(weights + inputs * 9 * LANES, inputs * 9 * LANES, n, job.images);
-          add(weights, job.lists.block(b, n, job.valued), H, W, padded, y0, y1, sums + n * image);
+          fetch(job.read_next(o) + first, inputs * 9 * LANES, n, job.images);
+          add(packed + first, job.lists.block(b, n, job.valued), H, W, padded, y0, y1, sums + n * image);
         }
       }
       for (int n = 0; n < job.images; ++n)
@@ -243,7 +256,7 @@ static void window_images(const Job& job) {
     }
 }
 
-static void gather_images(const Job& job) {
+static void gather_images(Job& job) {
   static thread_local Scratch scratch;
   const Shape& s = job.s;
   const int block = s.block(), inputs = s.inputs(), OH = s.OH(), OW = s.OW(), plane = OH * OW;
@@ -252,7 +265,8 @@ static void gather_images(const Job& job) {
   const int rows = images > 1 ? OH : std::max(1, std::min(OH, pixels / OW));
   const size_t image = static_cast<size_t>(rows) * OW * block;
   float* sums = scratch.get<float>(image * images);
-  for (int o = job.o0; o < job.o1; ++o)
+  for (int o = job.o0; o < job.o1; ++o) {
+    const float* packed = job.packed_block(o);
     for (int n0 = 0; n0 < job.images; n0 += images)
       for (int y0 = 0; y0 < OH; y0 += rows) {
         const int n1 = std::min(job.images, n0 + images), y1 = std::min(OH, y0 + rows);
@@ -260,28 +274,41 @@ static void gather_images(const Job& job) {
         for (int b = 0; b * inputs < s.C; ++b)
           for (int t = 0; t < s.taps(); ++t)
             for (int n = n0; n < n1; ++n)
-              add(job.packed + ((static_cast<size_t>(o) * s.C + b * inputs) * s.taps() + t) * block, job.lists.block(b, n, job.valued), s, t / s.KW,
+              add(packed + (static_cast<size_t>(b) * inputs * s.taps() + t) * block, job.lists.block(b, n, job.valued), s, t / s.KW,
                   t % s.KW, y0, y1, sums + (n - n0) * image);
         for (int n = n0; n < n1; ++n)
           to_planes(sums + (n - n0) * image, (y1 - y0) * OW, block, job.y + (static_cast<size_t>(n) * s.O + o * block) * plane + y0 * OW, plane,
                     std::min<int>(block, s.O - o * block), job.bias ? job.bias + o * block : nullptr);
       }
+  }
 }
 
-// y [N, O, OH, OW] of the bits of x, with x itself where it has other values than 0 and 1.
-extern "C" void spike_forward(const uint8_t* bits, const float* x, const float* packed, const float* bias, float* y, const Shape* shape) {
+// y [N, O, OH, OW] of the bits of x, with x itself where it has other values than 0 and 1; from packed weights, or none and
+// the weights themselves. True if one of these is not finite.
+extern "C" int spike_forward(const uint8_t* bits, const float* x, const float* packed, const float* weight, const float* bias, float* y,
+                             const Shape* shape) {
+  static thread_local Scratch scratch;
   const Shape s = *shape;
-  const int64_t images = std::max<int64_t>(1, std::min(TILE_PIXELS / (s.H * s.W), (s.N + s.threads - 1) / s.threads));
+  const bool packs = !packed && s.N * s.H * s.W <= TILE_PIXELS;  // where a block is wanted
+  const int64_t images = packs ? s.N : std::max<int64_t>(1, std::min(TILE_PIXELS / (s.H * s.W), (s.N + s.threads - 1) / s.threads));
   const int64_t tiles = (s.N + images - 1) / images, blocks = s.output_blocks();
   const int64_t parts = s.threads == 1 ? 1 : std::min(blocks, (2 * s.threads + tiles - 1) / tiles);  // of the outputs
-#pragma omp parallel for num_threads(s.threads) schedule(dynamic)
+  bool finite = true;
+  if (!packed && !packs) {
+    float* all = scratch.get<float>(spike_packed_size(shape));
+    if (spike_pack(weight, all, shape)) return true;
+    packed = all;
+  }
+#pragma omp parallel for num_threads(s.threads) schedule(dynamic) reduction(&& : finite)
   for (int64_t number = 0; number < tiles * parts; ++number) {
     static thread_local PixelLists lists;
     const int64_t n = number / parts * images, part = number % parts;
     const int here = std::min(images, s.N - n);
     lists.build(bits + n * s.image_bits(), x ? x + n * s.C * s.H * s.W : nullptr, here, s, s.block() * 4 * s.taps());
-    const Job job{s, lists, x != nullptr, packed, bias, y + n * s.O * s.OH() * s.OW(), here,
-                  static_cast<int>(blocks * part / parts), static_cast<int>(blocks * (part + 1) / parts)};
+    Job job{s, lists, x != nullptr, packed, weight, bias, y + n * s.O * s.OH() * s.OW(), here,
+            static_cast<int>(blocks * part / parts), static_cast<int>(blocks * (part + 1) / parts)};
     (s.window() ? window_images : gather_images)(job);
+    finite = finite && job.finite;
   }
+  return !finite;
 }

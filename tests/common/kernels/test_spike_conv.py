@@ -104,8 +104,9 @@ def test_the_number_of_threads_changes_no_bit(images, kernel, stride, largest):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_weight_that_is_not_finite_meets_zeros_as_in_the_dense_convolution(bad):
-    x, weight = spikes(2, 8, 6, 6), torch.randn(8, 8, 3, 3)
+@pytest.mark.parametrize("side", [6, 40])
+def test_a_weight_that_is_not_finite_meets_zeros_as_in_the_dense_convolution(bad, side):
+    x, weight = spikes(2, 8, side, side), torch.randn(8, 8, 3, 3)
     weight[1, 2, 0, 1] = bad
     with use_convolution("spike"):
         y = spike_conv.conv2d(x, weight, None, 1, 1)
