@@ -51,7 +51,7 @@ setup(
     packages=find_namespace_packages(str(ROOT), include=[f"{room}*" for room in sorted(rooms)]),
     ext_modules=[
         *kernels("_neurons", "neurons.cpp", ("neuron.h", "vectors.h"), EXACT),
-        *kernels("_spikes", "spikes.cpp", ("spikes.h", "spike_forward.h", "spike_gradient.h"), []),
+        *kernels("_spikes", "spikes.cpp", ("spikes.h", "spike_forward.h", "spike_gradient.h", "winograd.h"), []),
         Extension(
             "common.events._events",
             sources=["common/events/cpp/events.cpp"],

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from common.kernels.dispatch import wanted
-from common.kernels.memory import output_pool
+from common.kernels.input_gradient import convolution_backward, input_gradient, slices
 from common.kernels.operators import traced
 from common.kernels.spikes import (
     DTYPES,
@@ -28,14 +28,9 @@ from common.kernels.spikes import (
     weight_gradient,
 )
 
-SLICE = 6 << 20
-"""Bytes of the input or its gradient that a dense gradient is computed of at a time."""
-FEW_PIXELS = 4
-"""Output pixels of an image up to which the input gradient is a product of matrices: dense ones want more of them."""
-
 
 class _SpikeConv(torch.autograd.Function):
-    """Keeps the bits of a binary input, a 32nd of it; the gradient at the input is dense, and all if nothing `skips`."""
+    """Keeps the bits of a binary input, a 32nd of it, and computes densely what does not `skip` zeros."""
 
     @staticmethod
     def forward(
@@ -61,55 +56,21 @@ class _SpikeConv(torch.autograd.Function):
         weight, bits, values = ctx.saved_tensors
         spikes, gradient = Spikes(ctx.shape, bits, values, ctx.kind), gradient.contiguous()
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        gx = input_gradient(gradient, ctx.input, weight, *ctx.geometry) if wants_x else None
         gw = weight_gradient(spikes, gradient.float()) if wants_weight and ctx.skips else None
-        wants_weight = wants_weight and gw is None
-        if wants_weight:
-            x = spikes.dense().view(ctx.input).to(gradient.dtype)
-        else:
-            x = gradient.new_empty(ctx.input)  # only its shape is read; PyTorch would copy one that is not contiguous
-        gx, dense = None, None
-        if wants_x or wants_weight:
-            gx, dense = _dense_gradients(gradient, x, weight, *ctx.geometry, wants_x, wants_weight)
-        gw = dense if gw is None else gw.to(weight.dtype)
+        if wants_weight and gw is None:
+            gw = _dense_weight_gradient(gradient, spikes.dense().view(ctx.input), weight, *ctx.geometry)
         gb = gradient.sum((0, 2, 3)) if wants_bias else None
-        return gx, gw, gb, None, None, None, None, None
+        return gx, None if gw is None else gw.to(weight.dtype), gb, None, None, None, None, None
 
 
-def _convolution_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wants_x: bool, wants_weight: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of the dense convolution at `x` and at the weight, None where none is wanted."""
-    geometry = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [wants_x, wants_weight, False]
-    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry)[:2]
-
-
-def _dense_gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wants_x: bool, wants_weight: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """The same, of a few images at a time: what is beside them stays in the cache."""
-    if not wants_weight and gradient.shape[2:].numel() <= FEW_PIXELS and gradient.dtype == torch.float32:
-        return _gradient_of_few_pixels(gradient, x, weight, stride, padding), None
-    images = max(1, SLICE * len(x) // max(1, x.nbytes))
-    rest = weight, stride, padding, wants_x, wants_weight
-    if images >= len(x):
-        return _convolution_backward(gradient, x, *rest)
-    gx, gw = None, None
-    if wants_x:
-        gx = output_pool().empty(*x.shape) if x.dtype == torch.float32 else gradient.new_empty(x.shape)
-    for first in range(0, len(x), images):
-        part = slice(first, first + images)
-        at_x, at_weight = _convolution_backward(gradient[part], x[part], *rest)
-        if wants_x:
-            gx[part] = at_x
-        if wants_weight:
-            gw = at_weight if gw is None else gw.add_(at_weight)
-    return gx, gw
-
-
-def _gradient_of_few_pixels(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """The gradient at `x` of what each output pixel sees of it `[N L, C taps]`, added up by place."""
-    seen = gradient.flatten(2).mT.flatten(0, 1) @ weight.flatten(1)
-    return F.fold(seen.unflatten(0, (len(x), -1)).mT, x.shape[2:], weight.shape[2:], 1, padding, stride)
+def _dense_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """That of PyTorch's convolution, of a few images at a time."""
+    x, total = x.to(gradient.dtype), None
+    for part in slices(x):
+        found = convolution_backward(gradient[part], x[part], weight, stride, padding, False, True)[1]
+        total = found if total is None else total.add_(found)
+    return total
 
 
 def conv2d(
@@ -206,8 +167,13 @@ def _operator_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, strid
     spikes = compress(x, weight, stride, padding)
     found = None if spikes is None else weight_gradient(spikes, gradient.float())
     if found is None:
-        return _dense_gradients(gradient, x, weight, stride, padding, False, True)[1]
+        return _dense_weight_gradient(gradient, x, weight, stride, padding)
     return found.to(weight.dtype)
+
+
+@torch.library.custom_op("spiking_papers::conv2d_input_gradient", mutates_args=(), device_types="cpu")
+def _operator_input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    return input_gradient(gradient.contiguous(), x.shape, weight, stride, padding).contiguous()
 
 
 @_operator.register_fake
@@ -221,6 +187,11 @@ def _(gradient, x, weight, stride, padding):
     return weight.new_empty(weight.shape)
 
 
+@_operator_input_gradient.register_fake
+def _(gradient, x, weight, stride, padding):
+    return x.new_empty(x.shape)
+
+
 def _save(ctx, inputs, output) -> None:
     x, weight, _, ctx.stride, ctx.padding = inputs
     ctx.save_for_backward(x, weight)
@@ -230,7 +201,7 @@ def _gradients(ctx, gradient: Tensor):
     (x, weight), geometry = ctx.saved_tensors, (ctx.stride, ctx.padding)
     gx, gw, gb = ctx.needs_input_grad[:3]
     return (
-        _convolution_backward(gradient, x, weight, *geometry, True, False)[0] if gx else None,
+        _operator_input_gradient(gradient, x, weight, *geometry) if gx else None,
         _operator_weight_gradient(gradient, x, weight, *geometry) if gw else None,
         gradient.sum((0, 2, 3)) if gb else None,
         None,

@@ -48,6 +48,7 @@ def library(path: Path) -> ctypes.CDLL | str:
         "weight_gradient": 5,
     }.items():
         getattr(loaded, f"spike_{name}").argtypes = [pointer] * pointers
+    loaded.input_gradient.argtypes = [pointer] * 4
     loaded.spike_count.argtypes = [pointer, number]
     loaded.spike_rows.argtypes = [pointer, pointer, number, number]
     loaded.spike_bits_size.restype = loaded.spike_packed_size.restype = loaded.spike_count.restype = number
@@ -108,10 +109,15 @@ def few(x: Tensor, weight: Tensor, stride: int) -> bool:
     return small and convolution_wanted() != "spike"
 
 
+def shape_of(*numbers: int) -> ctypes.Array:
+    """Of a convolution, N, C, H, W, O, KH, KW, stride and padding, as the library takes it."""
+    return (ctypes.c_int64 * 10)(*numbers, torch.get_num_threads())
+
+
 def look(x: Tensor, shape: tuple[int, ...], kind: str) -> tuple[Spikes, int]:
     """The places of the contiguous float32 `x` that are not 0, for a convolution of this shape; how many they are."""
     loaded, width = library(LIBRARY), shape[3]
-    shape = (ctypes.c_int64 * 10)(*shape, torch.get_num_threads())
+    shape = shape_of(*shape)
     pointer, bits = ctypes.addressof(shape), known.bits(x)
     if bits is None:
         bits, found = torch.empty(loaded.spike_bits_size(pointer), dtype=torch.uint8), (ctypes.c_int64 * 2)()
@@ -161,7 +167,7 @@ def promises(x: Tensor, limit: float) -> bool:
 def pack(weight: Tensor, stride: int, padding: int) -> Tensor | None:
     """The weight as the kernels read it; None if a number in it is not finite, as 0 times that is no 0."""
     outputs, C, KH, KW = weight.shape
-    shape = (ctypes.c_int64 * 10)(1, C, KH, KW, outputs, KH, KW, stride, padding, torch.get_num_threads())
+    shape = shape_of(1, C, KH, KW, outputs, KH, KW, stride, padding)
     loaded, pointer, weight = library(LIBRARY), ctypes.addressof(shape), weight.detach().float().contiguous()
     packed = torch.empty(loaded.spike_packed_size(pointer))
     return None if loaded.spike_pack(weight.data_ptr(), packed.data_ptr(), pointer) else packed

@@ -141,7 +141,8 @@ struct Batch {  // images [n0, n1) whose lists are in the cache together, `plan.
   const float *x, *g;
   int64_t n0, n1;
   size_t spikes = 0;
-  Batch(const Plan& plan, const uint8_t* bits, const float* x, const float* g, int64_t first) : plan(plan), bits(bits), x(x), g(g), n0(first), n1(first) {
+  Batch(const Plan& plan, const uint8_t* bits, const float* x, const float* g, int64_t first)
+      : plan(plan), bits(bits), x(x), g(g), n0(first), n1(first) {
     for (const Shape& s = plan.s; n1 < s.N && spikes < GRADIENT_LISTS;) {
       const int64_t images = std::min<int64_t>(plan.images, s.N - n1);
       spikes += spike_count(bits + n1 * s.image_bits(), images * s.image_bits());
@@ -180,7 +181,8 @@ static bool add_terms(const Batch& batch, const Term* terms, int o, int c0, int 
   bool finite = true;
   for (int64_t n0 = batch.n0; n0 < batch.n1; n0 += plan.images) {
     for (int n = 0; n < plan.images && n0 + n < batch.n1; ++n)
-      finite = frame_gradient(batch.g + ((n0 + n) * s.O + o * plan.block) * plane, s, plan.f, plan.block, plan.outputs(o), frames + n * plan.frame) && finite;
+      finite = frame_gradient(batch.g + ((n0 + n) * s.O + o * plan.block) * plane, s, plan.f, plan.block, plan.outputs(o),
+                              frames + n * plan.frame) && finite;
     for (int tile = 0; tile < plan.tiles; ++tile, terms += plan.terms)
       for (int c = c0; c < c1; ++c)
         for (int i = 0; i < plan.group_count; ++i) {
@@ -218,7 +220,8 @@ extern "C" int spike_weight_gradient(const uint8_t* bits, const float* x, const 
       float* frames = frame_memory.get<float>(plan.frame * plan.images);
 #pragma omp for schedule(static)
       for (int part = 0; part < s.threads; ++part)
-        find_terms(batch, places, s.C * part / s.threads, s.C * (part + 1) / s.threads, lists + room * part, x ? values + room * part : nullptr, terms);
+        find_terms(batch, places, s.C * part / s.threads, s.C * (part + 1) / s.threads, lists + room * part,
+                   x ? values + room * part : nullptr, terms);
 #pragma omp for schedule(static)
       for (int part = 0; part < s.threads; ++part) {
         const int64_t p0 = pairs * part / s.threads, p1 = pairs * (part + 1) / s.threads;

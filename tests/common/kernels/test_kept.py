@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.graph import saved_tensors_hooks
 
-from common.kernels import kept, memory, spike_conv
+from common.kernels import input_gradient, kept, memory, spike_conv
 from common.kernels import spikes as kernel_spikes
 from common.kernels.kept import max_pool2d, spikes_as_bits
 from common.kernels.recomputed import norm_output
@@ -98,7 +98,7 @@ def test_other_numbers_are_kept_as_they_are(number):
 @with_kernels
 @pytest.mark.parametrize("stride, kernel", [(1, 3), (2, 3), (2, 1)])
 def test_a_dense_convolution_of_spikes_keeps_bits_and_works_through_slices(stride, kernel, monkeypatch):
-    monkeypatch.setattr(spike_conv, "SLICE", 100_000)
+    monkeypatch.setattr(input_gradient, "SLICE", 100_000)
     monkeypatch.setattr(kernel_spikes, "FEWEST_PRODUCTS", 0)
     x, weight, bias = spikes(7, 16, 21, 23, density=0.9), torch.randn(24, 16, kernel, kernel), torch.randn(24)
     ours = gradients(lambda *given: spike_conv.conv2d(*given, stride, kernel // 2), x, weight, bias)
