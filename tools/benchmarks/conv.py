@@ -1,18 +1,19 @@
 """Suite `conv`: one convolution of spikes, by how many inputs are not 0.
 
-| variant              | forward                                       | weight gradient              |
-|----------------------|-----------------------------------------------|------------------------------|
-| ours                 | finds the spikes, packs the weights, and adds | adds, from the forward bits  |
-| dense                | `F.conv2d`                                    | of `F.conv2d`                |
-| dense, channels_last | the same, all in NHWC                         | the same                     |
-| dense, compiled      | `torch.compile` of `F.conv2d`                 |                              |
+| variant              | forward                                   | weight gradient             | input gradient      |
+|----------------------|-------------------------------------------|-----------------------------|---------------------|
+| ours                 | finds spikes, packs the weights, and adds | adds, from the forward bits | dense, by its shape |
+| dense                | `F.conv2d`                                | of `F.conv2d`               | the same            |
+| dense, channels_last | the same, all in NHWC                     | the same                    | the same            |
+| dense, compiled      | `torch.compile` of `F.conv2d`             |                             |                     |
 
-"ours" skips zeros at every density here; in networks it gives way to "dense" above the limits of `kernels.spikes`.
+"ours" skips zeros at every density here; in networks it gives way to "dense" above the limits of `kernels.spikes`. The
+input gradient has none to skip, and is measured at one density.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,13 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.kernels import spike_conv, spikes, use_convolution
+from common.kernels.input_gradient import convolution_backward, input_gradient
 from tools.benchmarks import measure
 from tools.benchmarks.measure import Row, Setting, Variant
 
 SETTINGS = (Setting(1, True), Setting(2, True))
-DENSITIES = {Setting(1, True): (0.02, 0.05, 0.1, 0.2, 0.3, 0.5), Setting(2, True): (0.1,)}
+TYPICAL = 0.1
+DENSITIES = {Setting(1, True): (0.02, 0.05, TYPICAL, 0.2, 0.3, 0.5), Setting(2, True): (TYPICAL,)}
 
 
 @cache
@@ -67,17 +70,18 @@ def data(case: Case, density: float) -> tuple[Tensor, Tensor, Tensor]:
     return x, weight, torch.randn_like(F.conv2d(x, weight, None, case.stride, case.kernel // 2))
 
 
-def gradient_of(case: Case) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """The dense weight gradient from input, weight and gradient at the output."""
-    stride, padding = [case.stride] * 2, [case.kernel // 2] * 2
-    backward, mask = torch.ops.aten.convolution_backward, [False, True, False]
-    return lambda x, weight, gradient: backward(
-        gradient, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, mask
-    )[1]
+def dense_gradients(case: Case) -> list[Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    """PyTorch's gradients at the weight and at the input, from input, weight and gradient at the output."""
+
+    def backward(place: int, x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+        wanted = [place == 0, place == 1]
+        return convolution_backward(gradient, x, weight, case.stride, case.kernel // 2, *wanted)[place]
+
+    return [partial(backward, 1), partial(backward, 0)]
 
 
 def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, Variant]]:
-    """The forward passes, then the weight gradients.
+    """The forward passes, then the weight gradients, then at the typical density the input gradients.
 
     Raises:
         UserError: nothing was compiled at install, or the results differ; nothing is timed then.
@@ -85,7 +89,7 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
     if reason := spikes.refusal():
         raise UserError(f"zeros are not skipped here: {reason}")
     x, weight, gradient = data(case, density)
-    padding, dense_gradient = case.kernel // 2, gradient_of(case)
+    padding, (at_weight, at_input) = case.kernel // 2, dense_gradients(case)
     nhwc = [tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, weight, gradient)]
     with use_convolution("spike"):
         seen = spikes.compress(x, weight, case.stride, padding)
@@ -98,10 +102,23 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
         works["dense, compiled"] = lambda: compiled()(x, weight, None, case.stride, padding)
     gradients = {
         "ours": lambda: spikes.weight_gradient(seen, gradient),
-        "dense": lambda: dense_gradient(x, weight, gradient),
-        "dense, channels_last": lambda: dense_gradient(*nhwc),
+        "dense": lambda: at_weight(x, weight, gradient),
+        "dense, channels_last": lambda: at_weight(*nhwc),
     }
-    for measured, kinds in (("forward", works), ("weight gradient", gradients)):
+
+    def as_in_networks() -> Tensor:
+        with use_convolution("auto"):
+            return input_gradient(gradient, x.shape, weight, case.stride, padding)
+
+    input_gradients = {
+        "ours": as_in_networks,
+        "dense": lambda: at_input(x, weight, gradient),
+        "dense, channels_last": lambda: at_input(*nhwc),
+    }
+    measures = {"forward": works, "weight gradient": gradients}
+    if density == TYPICAL:
+        measures["input gradient"] = input_gradients
+    for measured, kinds in measures.items():
         for kind in ("ours", "dense, channels_last"):
             if not torch.allclose(kinds[kind](), kinds["dense"](), rtol=1e-3, atol=1e-3):
                 raise UserError(f"the {measured} of {case} by {kind!r} differs from the dense one; nothing was timed")

@@ -32,8 +32,8 @@ cache it can be beaten. torch.compile compiles in the first call, which does not
 Peak memory is what is alive at once, after one warm-up.""",
     "conv": """\
 Images of spikes: so many of their pixels are 1. Ours includes finding the spikes and packing the weights in
-the forward pass, and finds the weight gradient from the bits that are kept. How it works, and when it does not help:
-[spike_driven.md](spike_driven.md).""",
+the forward pass, and finds the weight gradient from the bits that are kept. The input gradient has no zeros to skip;
+ours is Winograd's where that pays. How it works, and when it does not help: [spike_driven.md](spike_driven.md).""",
     "network": """\
 Batch 4 unless named; a training step is forward, backward and SGD. The networks were trained before, on digits of the
 tiny data: at most 8 epochs of 100 pictures or recordings, until 95 % of them were right; how they fire is in the last
