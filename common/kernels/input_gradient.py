@@ -10,8 +10,8 @@ from common.kernels import spikes
 from common.kernels.dispatch import convolution_wanted
 from common.kernels.memory import output_pool
 
-SLICE = 6 << 20
-"""Bytes of the input or its gradient that PyTorch computes a gradient of at a time."""
+SLICE = 3 << 20
+"""Bytes of an input or its gradient of more than two of them that PyTorch computes a gradient of at a time."""
 FEW_PIXELS = 4
 """Output pixels of an image up to which the gradient is a product of matrices: dense ones want more of them."""
 FEWEST_CHANNELS = 32
@@ -29,8 +29,8 @@ def convolution_backward(
 
 
 def slices(x: Tensor) -> list[slice]:
-    """The images of `x`, as many at a time as stay in the cache with what is beside them."""
-    images = max(1, SLICE * len(x) // max(1, x.nbytes))
+    """The images of `x`, few of a large one: the memory of the last ones is used again, pages that are new are slow."""
+    images = max(1, SLICE * len(x) // x.nbytes) if x.nbytes > 2 * SLICE else max(1, len(x))
     return [slice(first, first + images) for first in range(0, max(1, len(x)), images)]
 
 
