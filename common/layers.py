@@ -146,7 +146,8 @@ def _count_copies(norm: nn.modules.batchnorm._BatchNorm, before: Tensor, n: int,
     """Make the running variance, updated from `before` with `n` samples, that of an update with `T` copies of them."""
     if isinstance(norm, nn.SyncBatchNorm) and dist.is_initialized():
         n *= dist.get_world_size(norm.process_group)
-    kept = (1 - norm.momentum) * before
+    momentum = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    kept = (1 - momentum) * before
     variance = norm.running_var.data  # autograd keeps the buffer without using it, and must not notice the change
     variance.sub_(kept).mul_(T * (n - 1) / (T * n - 1)).add_(kept)
 

@@ -12,10 +12,11 @@ def _seed():
     torch.manual_seed(0)
 
 
-def train_stem(once, T, passes=1):
+def train_stem(once, T, passes=1, momentum=0.1):
     """Output over time, gradients and buffers of a stem after training on random images."""
     torch.manual_seed(1)
     stem = nn.Sequential(TimeConv2d(3, 4, 3, padding=1, bias=False), TimeBatchNorm(4)).double()
+    stem[1].bn.momentum = momentum
     cotangent = torch.randn(T, 2, 4, 5, 5, dtype=torch.float64)
     for _ in range(passes):
         image = torch.randn(2, 3, 5, 5, dtype=torch.float64).requires_grad_()
@@ -33,8 +34,9 @@ def test_a_stem_computed_once_has_the_values_and_gradients_of_all_copies(T, name
 
 
 @pytest.mark.parametrize("name", ["1.bn.running_mean", "1.bn.running_var", "1.bn.num_batches_tracked"])
-def test_a_stem_computed_once_has_the_running_statistics_of_all_copies(name):
-    once, every = (train_stem(once, T=4, passes=3)[name] for once in (True, False))
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_a_stem_computed_once_has_the_running_statistics_of_all_copies(name, momentum):
+    once, every = (train_stem(once, 4, 3, momentum)[name] for once in (True, False))
     torch.testing.assert_close(once, every, rtol=1e-13, atol=0)
 
 
