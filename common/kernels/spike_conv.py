@@ -15,7 +15,6 @@ from common.kernels.dispatch import wanted
 from common.kernels.input_gradient import convolution_backward, input_gradient, slices
 from common.kernels.operators import traced
 from common.kernels.spikes import (
-    DTYPES,
     FEWEST_CHANNELS,
     Spikes,
     binary,
@@ -25,6 +24,7 @@ from common.kernels.spikes import (
     limits,
     promises,
     refusal,
+    serves,
     weight_gradient,
 )
 
@@ -131,7 +131,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
 
 def _served(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels compute such convolutions at all, once their input is contiguous."""
-    return type(x) is Tensor and _on_cpu(x, weight) and not refusal() and limits("3x3", x.dtype)[0] > 0
+    return type(x) is Tensor and _on_cpu(x, weight) and not refusal() and serves(x.dtype)
 
 
 def _in_planes(weight: Tensor) -> bool:
@@ -140,17 +140,17 @@ def _in_planes(weight: Tensor) -> bool:
 
 
 def _on_cpu(x: Tensor, weight: Tensor) -> bool:
-    return x.dtype == weight.dtype and x.dtype in DTYPES and x.device.type == weight.device.type == "cpu"
+    return x.dtype == weight.dtype and x.device.type == weight.device.type == "cpu"
 
 
 def _compiled(x: Tensor, weight: Tensor) -> bool:
     """Whether a traced convolution becomes our operator: exported programs need none, and take any density."""
     exported = torch.compiler.is_exporting() or torch.jit.is_tracing()
-    return not exported and _on_cpu(x, weight) and x.shape[1] >= FEWEST_CHANNELS and _wanted_compiled()
+    return not exported and _on_cpu(x, weight) and x.shape[1] >= FEWEST_CHANNELS and _wanted_compiled(x.dtype)
 
 
-def _wanted_compiled() -> bool:
-    return wanted() != "torch" and not refusal()
+def _wanted_compiled(dtype: torch.dtype) -> bool:
+    return wanted() != "torch" and not refusal() and serves(dtype)
 
 
 _wanted_compiled._dynamo_marked_constant = True

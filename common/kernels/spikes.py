@@ -156,6 +156,11 @@ def limits(kind: str, dtype: torch.dtype) -> tuple[float, float]:
     return LIMITS[kind][0] * share, LIMITS[kind][1] * share
 
 
+def serves(dtype: torch.dtype) -> bool:
+    """Whether zeros in inputs of this dtype are skipped at any density."""
+    return dtype in DTYPES and limits("3x3", dtype)[0] > 0
+
+
 def promises(x: Tensor, limit: float) -> bool:
     """Whether so few of some numbers of the contiguous `x` are not 0 that it is worth looking at all of them."""
     if x.dtype == torch.bfloat16:

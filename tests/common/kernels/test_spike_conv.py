@@ -321,3 +321,13 @@ def test_a_compiled_layer_is_plain_where_that_is_asked_for(network, monkeypatch)
     compiled = torch.compile(SpikeConv2d(8, 8, 3), backend=lambda graph, _: graphs.append(graph.code) or graph)
     compiled(spikes(2, 8, 6, 6))
     assert "spiking_papers" not in graphs[0]
+
+
+@pytest.mark.parametrize("share, ours", [(0.0, False), (0.5, True)])
+def test_a_compiled_layer_is_plain_in_a_precision_that_is_always_dense(share, ours, monkeypatch):
+    monkeypatch.setattr(kernel_spikes, "BFLOAT16_SHARE", share)
+    graphs = []
+    layer = SpikeConv2d(8, 8, 3).bfloat16()
+    compiled = torch.compile(layer, backend=lambda graph, _: graphs.append(graph.code) or graph)
+    compiled(spikes(2, 8, 6, 6).bfloat16())
+    assert ("spiking_papers" in graphs[0]) == ours
