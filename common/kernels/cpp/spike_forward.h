@@ -299,16 +299,21 @@ extern "C" int spike_forward(const uint8_t* bits, const float* x, const float* p
     if (spike_pack(weight, all, shape)) return true;
     packed = all;
   }
-#pragma omp parallel for num_threads(s.threads) schedule(dynamic) reduction(&& : finite)
-  for (int64_t number = 0; number < tiles * parts; ++number) {
+#pragma omp parallel num_threads(s.threads) reduction(&& : finite)
+  {
     static thread_local PixelLists lists;
-    const int64_t n = number / parts * images, part = number % parts;
-    const int here = std::min(images, s.N - n);
-    lists.build(bits + n * s.image_bits(), x ? x + n * s.C * s.H * s.W : nullptr, here, s, s.block() * 4 * s.taps());
-    Job job{s, lists, x != nullptr, packed, weight, bias, y + n * s.O * s.OH() * s.OW(), here,
-            static_cast<int>(blocks * part / parts), static_cast<int>(blocks * (part + 1) / parts)};
-    (s.window() ? window_images : gather_images)(job);
-    finite = finite && job.finite;
+    int64_t listed = -1;  // the first of the images that they are of
+#pragma omp for schedule(dynamic)
+    for (int64_t number = 0; number < tiles * parts; ++number) {
+      const int64_t n = number / parts * images, part = number % parts;
+      const int here = std::min(images, s.N - n);
+      if (n != listed) lists.build(bits + n * s.image_bits(), x ? x + n * s.C * s.H * s.W : nullptr, here, s, s.block() * 4 * s.taps());
+      listed = n;
+      Job job{s, lists, x != nullptr, packed, weight, bias, y + n * s.O * s.OH() * s.OW(), here,
+              static_cast<int>(blocks * part / parts), static_cast<int>(blocks * (part + 1) / parts)};
+      (s.window() ? window_images : gather_images)(job);
+      finite = finite && job.finite;
+    }
   }
   return !finite;
 }
