@@ -11,8 +11,8 @@
 constexpr int PLACES = 16;                              // of a tile
 constexpr int TILE_ROWS = VECTOR_BYTES == 64 ? 12 : 6;  // tiles, and vectors of channels, whose sums stay in registers
 constexpr int TILE_VECTORS = 2, CHANNELS = TILE_VECTORS * LANES;
-constexpr size_t TRANSFORMED = 768 << 10;  // bytes of the transformed output gradient that are used again and again,
-constexpr int FEWEST_TILES = 48;           // unless they are of fewer tiles: then all weights are read too often
+constexpr size_t TRANSFORMED = 768 << 10;  // bytes of the transformed output gradient that stay in the cache, but at least
+constexpr int FEWEST_TILES = 48;           // so many tiles: all weights are read for them
 
 // B' d of a column of 4, A' m of one, and G w of one of 3.
 static INLINE void transform4(V d0, V d1, V d2, V d3, V* to) { to[0] = d0 - d2, to[1] = d1 + d2, to[2] = d2 - d1, to[3] = d1 - d3; }
