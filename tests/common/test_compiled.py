@@ -93,7 +93,7 @@ def test_the_kernels_of_every_kind_of_processor_pass_their_tests(wheel, level, c
     ).stdout.split()  # fmt: skip
     assert [Path(path).name.partition(".")[0] for path in shown] == [f"_neurons_{level}", f"_spikes_{level}"]
     assert all(Path(path).is_relative_to(wheel) for path in shown)
-    modules = [f"tests/common/kernels/test_{name}.py" for name in ("cpu", "spike_conv")]
+    modules = [f"tests/common/kernels/test_{name}.py" for name in ("cpu", "spike_conv", "input_gradient")]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules],
         cwd=wheel, env=environment, capture_output=True, text=True, check=False,
