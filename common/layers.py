@@ -19,7 +19,7 @@ class _SkipsZeros:
 
     def freeze(self) -> None:
         """Pack the weight, which must not change any more, once for all; `fold_for_inference` calls this."""
-        if self._plain() and not spikes.refusal() and spikes.serves(self.weight.dtype):
+        if self._plain() and spikes.serves(self.weight.dtype):
             self.packed = spikes.pack(self._planes(self.weight), self.stride[-1], self.padding[-1])
 
     def _plain(self) -> bool:

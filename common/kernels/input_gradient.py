@@ -18,14 +18,14 @@ FEWEST_CHANNELS = 32
 """In and out, from which Winograd's way is the faster one."""
 LARGEST_MARGIN = 1.2
 """Pixels of 2 x 2 tiles per pixel of the image up to which it is."""
+AT_INPUT, AT_WEIGHT = 0, 1
 
 
-def convolution_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wants_x: bool, wants_weight: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of PyTorch's convolution at `x` and at the weight, None where none is wanted."""
-    geometry = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, [wants_x, wants_weight, False]
-    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry)[:2]
+def dense_gradient(place: int, gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The gradient of PyTorch's convolution at one place, `AT_INPUT` or `AT_WEIGHT`."""
+    wanted = [place == AT_INPUT, place == AT_WEIGHT, False]
+    geometry = [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1
+    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, wanted)[place]
 
 
 def slices(x: Tensor) -> list[slice]:
@@ -45,10 +45,10 @@ def input_gradient(gradient: Tensor, shape: torch.Size, weight: Tensor, stride: 
     x = gradient.new_empty(shape)  # only its shape is read; PyTorch would copy one that is not contiguous
     parts = slices(x)
     if len(parts) == 1:
-        return convolution_backward(gradient, x, weight, stride, padding, True, False)[0]
+        return dense_gradient(AT_INPUT, gradient, x, weight, stride, padding)
     gx = output_pool().empty(*shape) if x.dtype == torch.float32 else gradient.new_empty(shape)
     for part in parts:
-        gx[part] = convolution_backward(gradient[part], x[part], weight, stride, padding, True, False)[0]
+        gx[part] = dense_gradient(AT_INPUT, gradient[part], x[part], weight, stride, padding)
     return gx
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from common.kernels.dispatch import wanted
-from common.kernels.input_gradient import convolution_backward, input_gradient, slices
+from common.kernels.input_gradient import AT_WEIGHT, dense_gradient, input_gradient, slices
 from common.kernels.operators import traced
 from common.kernels.spikes import (
     FEWEST_CHANNELS,
@@ -23,7 +23,6 @@ from common.kernels.spikes import (
     forward,
     limits,
     promises,
-    refusal,
     serves,
     weight_gradient,
 )
@@ -68,7 +67,7 @@ def _dense_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: 
     """That of PyTorch's convolution, of a few images at a time."""
     x, total = x.to(gradient.dtype), None
     for part in slices(x):
-        found = convolution_backward(gradient[part], x[part], weight, stride, padding, False, True)[1]
+        found = dense_gradient(AT_WEIGHT, gradient[part], x[part], weight, stride, padding)
         total = found if total is None else total.add_(found)
     return total
 
@@ -131,7 +130,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, packed: Tensor | None
 
 def _served(x: Tensor, weight: Tensor) -> bool:
     """Whether the kernels compute such convolutions at all, once their input is contiguous."""
-    return type(x) is Tensor and _on_cpu(x, weight) and not refusal() and serves(x.dtype)
+    return type(x) is Tensor and _on_cpu(x, weight) and serves(x.dtype)
 
 
 def _in_planes(weight: Tensor) -> bool:
@@ -150,7 +149,7 @@ def _compiled(x: Tensor, weight: Tensor) -> bool:
 
 
 def _wanted_compiled(dtype: torch.dtype) -> bool:
-    return wanted() != "torch" and not refusal() and serves(dtype)
+    return wanted() != "torch" and serves(dtype)
 
 
 _wanted_compiled._dynamo_marked_constant = True

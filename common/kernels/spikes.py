@@ -157,8 +157,8 @@ def limits(kind: str, dtype: torch.dtype) -> tuple[float, float]:
 
 
 def serves(dtype: torch.dtype) -> bool:
-    """Whether zeros in inputs of this dtype are skipped at any density."""
-    return dtype in DTYPES and limits("3x3", dtype)[0] > 0
+    """Whether zeros in inputs of this dtype are skipped here at any density."""
+    return dtype in DTYPES and not refusal() and limits("3x3", dtype)[0] > 0
 
 
 def promises(x: Tensor, limit: float) -> bool:

@@ -13,7 +13,7 @@ input gradient has none to skip, and is measured at one density.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.kernels import spike_conv, spikes, use_convolution
-from common.kernels.input_gradient import convolution_backward, input_gradient
+from common.kernels.input_gradient import AT_INPUT, AT_WEIGHT, dense_gradient, input_gradient
 from tools.benchmarks import measure
 from tools.benchmarks.measure import Row, Setting, Variant
 
@@ -70,16 +70,6 @@ def data(case: Case, density: float) -> tuple[Tensor, Tensor, Tensor]:
     return x, weight, torch.randn_like(F.conv2d(x, weight, None, case.stride, case.kernel // 2))
 
 
-def dense_gradients(case: Case) -> list[Callable[[Tensor, Tensor, Tensor], Tensor]]:
-    """PyTorch's gradients at the weight and at the input, from input, weight and gradient at the output."""
-
-    def backward(place: int, x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
-        wanted = [place == 0, place == 1]
-        return convolution_backward(gradient, x, weight, case.stride, case.kernel // 2, *wanted)[place]
-
-    return [partial(backward, 1), partial(backward, 0)]
-
-
 def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, Variant]]:
     """The forward passes, then the weight gradients, then at the typical density the input gradients.
 
@@ -89,7 +79,7 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
     if reason := spikes.refusal():
         raise UserError(f"zeros are not skipped here: {reason}")
     x, weight, gradient = data(case, density)
-    padding, (at_weight, at_input) = case.kernel // 2, dense_gradients(case)
+    padding = case.kernel // 2
     nhwc = [tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, weight, gradient)]
     with use_convolution("spike"):
         seen = spikes.compress(x, weight, case.stride, padding)
@@ -100,10 +90,14 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
     }
     if not quick:
         works["dense, compiled"] = lambda: compiled()(x, weight, None, case.stride, padding)
+
+    def dense(place: int, x: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
+        return dense_gradient(place, gradient, x, weight, case.stride, padding)
+
     gradients = {
         "ours": lambda: spikes.weight_gradient(seen, gradient),
-        "dense": lambda: at_weight(x, weight, gradient),
-        "dense, channels_last": lambda: at_weight(*nhwc),
+        "dense": lambda: dense(AT_WEIGHT, x, weight, gradient),
+        "dense, channels_last": lambda: dense(AT_WEIGHT, *nhwc),
     }
 
     def as_in_networks() -> Tensor:
@@ -112,8 +106,8 @@ def variants(case: Case, density: float, *, quick: bool) -> Iterator[dict[str, V
 
     input_gradients = {
         "ours": as_in_networks,
-        "dense": lambda: at_input(x, weight, gradient),
-        "dense, channels_last": lambda: at_input(*nhwc),
+        "dense": lambda: dense(AT_INPUT, x, weight, gradient),
+        "dense, channels_last": lambda: dense(AT_INPUT, *nhwc),
     }
     measures = {"forward": works, "weight gradient": gradients}
     if density == TYPICAL:

@@ -7,7 +7,7 @@
 // ------------------------------------------------------------------------------------------------------------- weights
 
 extern "C" int64_t spike_packed_size(const Shape* s) {
-  return static_cast<int64_t>(s->output_blocks()) * s->block() * s->C * s->taps();
+  return s->output_blocks() * s->block_weights();
 }
 
 // Output block o of weights [O, C, KH, KW] as [input and tap][output]; false if one is not finite: 0 times that is no 0.
@@ -21,7 +21,7 @@ extern "C" int spike_pack(const float* w, float* packed, const Shape* shape) {
   const Shape s = *shape;
   bool finite = true;
 #pragma omp parallel for num_threads(s.threads) reduction(&& : finite)
-  for (int o = 0; o < s.output_blocks(); ++o) finite = pack_block(w, s, o, packed + static_cast<size_t>(o) * s.block() * s.C * s.taps()) && finite;
+  for (int o = 0; o < s.output_blocks(); ++o) finite = pack_block(w, s, o, packed + o * s.block_weights()) && finite;
   return !finite;
 }
 
@@ -216,13 +216,12 @@ struct Job {  // some images, and output blocks [o0, o1) of them
   bool finite = true;
   const float* packed_block(int o) {  // one at a time stays in the cache, if they were not packed before
     static thread_local Scratch scratch;
-    const size_t size = static_cast<size_t>(s.block()) * s.C * s.taps();
-    if (packed) return packed + o * size;
-    float* own = scratch.get<float>(size);
+    if (packed) return packed + o * s.block_weights();
+    float* own = scratch.get<float>(s.block_weights());
     finite = pack_block(weight, s, o, own) && finite;
     return own;
   }
-  const float* read_next(int o) const { return (packed ? packed : weight) + static_cast<size_t>(o + 1) * s.block() * s.C * s.taps(); }
+  const float* read_next(int o) const { return (packed ? packed : weight) + (o + 1) * s.block_weights(); }
 };
 
 // Ask for part `number` of `parts` of the `count` weights that come next: for few pixels they are most of the work.
@@ -291,8 +290,7 @@ extern "C" int spike_forward(const uint8_t* bits, const float* x, const float* p
   const Shape s = *shape;
   const bool packs = !packed && s.N * s.H * s.W <= TILE_PIXELS;  // where a block is wanted
   const int64_t images = packs ? s.N : std::max<int64_t>(1, std::min(TILE_PIXELS / (s.H * s.W), (s.N + s.threads - 1) / s.threads));
-  const int64_t tiles = (s.N + images - 1) / images, blocks = s.output_blocks();
-  const int64_t parts = s.threads == 1 ? 1 : std::min(blocks, (2 * s.threads + tiles - 1) / tiles);  // of the outputs
+  const int64_t tiles = (s.N + images - 1) / images, blocks = s.output_blocks(), parts = s.parts(tiles, blocks);
   bool finite = true;
   if (!packed && !packs) {
     float* all = scratch.get<float>(spike_packed_size(shape));

@@ -37,16 +37,22 @@ static int phases_of(const Shape& s, Phase* phases, Frame& f) {
   return count;
 }
 
+// Rows [y0, y0 + rows) of planes [outputs][H][W] as [rows][columns][block], from column `left` on, with zeros around them;
+// false if a number is not finite.
+static bool frame_rows(const float* planes, int H, int W, int y0, int rows, int columns, int left, int outputs, int block, float* d) {
+  bool finite = true;
+  memset(d, 0, static_cast<size_t>(rows) * columns * block * 4);
+  for (int y = std::max(0, y0); y < std::min(H, y0 + rows); ++y)
+    finite = from_planes(planes + static_cast<size_t>(y) * W, static_cast<size_t>(H) * W, W, outputs, block,
+                         d + (static_cast<size_t>(y - y0) * columns + left) * block) && finite;
+  return finite;
+}
+
 // One output block of the gradient of one image as [rows][columns][block]; false if a number is not finite.
 static bool frame_gradient(const float* g, const Shape& s, const Frame& f, int block, int outputs, float* d) {
   const int OH = s.OH(), OW = s.OW();
   if (f.rows == OH && f.columns == OW) return from_planes(g, static_cast<size_t>(OH) * OW, OH * OW, outputs, block, d);
-  bool finite = true;
-  memset(d, 0, static_cast<size_t>(f.rows) * f.columns * block * 4);
-  for (int y = 0; y < OH; ++y)
-    finite = from_planes(g + static_cast<size_t>(y) * OW, static_cast<size_t>(OH) * OW, OW, outputs, block,
-                         d + (static_cast<size_t>(y + f.top) * f.columns + f.left) * block) && finite;
-  return finite;
+  return frame_rows(g, OH, OW, -f.top, f.rows, f.columns, f.left, outputs, block, d);
 }
 
 struct Places {  // of the bits of some rows of a channel, the same for every image and tile

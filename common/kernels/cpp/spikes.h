@@ -85,7 +85,11 @@ struct Shape {
     return std::min<int>(std::max(room, 8), (C + 7) / 8 * 8);
   }
   int output_blocks() const { return (O + block() - 1) / block(); }
+  size_t block_weights() const { return static_cast<size_t>(block()) * C * taps(); }
   size_t image_bits() const { return static_cast<size_t>(C) * H * row_bytes(); }
+  int64_t parts(int64_t tiles, int64_t blocks) const {  // of the blocks of a tile, so that all threads have work
+    return threads == 1 ? 1 : std::min(blocks, (2 * threads + tiles - 1) / tiles);
+  }
 };
 
 // ---------------------------------------------------------------------------------------------------------------- bits

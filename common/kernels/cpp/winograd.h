@@ -71,14 +71,12 @@ struct Tiles {  // 2 x 2 pixels each: of some images, or of some rows of one
 static bool transform_gradient(const Tiles& t, const float* g, int64_t n0, int64_t n1, int t0, int t1, float* frame, float* to) {
   const Shape& s = t.s;
   const size_t plane = static_cast<size_t>(s.H) * s.W;
-  const int columns = 2 * t.columns + 2, y0 = 2 * t0 - 1, y1 = 2 * t1 + 1;
+  const int columns = 2 * t.columns + 2;
   bool finite = true;
   for (int64_t n = n0; n < n1; ++n)
     for (int o = 0; o < s.O; o += LANES) {
-      memset(frame, 0, static_cast<size_t>(y1 - y0) * columns * LANES * 4);
-      for (int y = std::max(0, y0); y < std::min<int>(s.H, y1); ++y)
-        finite = from_planes(g + (n * s.O + o) * plane + y * s.W, plane, s.W, std::min<int>(LANES, s.O - o), LANES,
-                             frame + (static_cast<size_t>(y - y0) * columns + 1) * LANES) && finite;
+      finite = frame_rows(g + (n * s.O + o) * plane, s.H, s.W, 2 * t0 - 1, 2 * (t1 - t0) + 2, columns, 1, std::min<int>(LANES, s.O - o),
+                          LANES, frame) && finite;
       float* tile = to + (n - n0) * (t1 - t0) * t.columns * t.outputs + o;
       for (int ty = 0; ty < t1 - t0; ++ty)
         for (int tx = 0; tx < t.columns; ++tx, tile += t.outputs) {
@@ -130,7 +128,7 @@ extern "C" int input_gradient(const float* g, const float* w, float* gx, const S
   const Shape s = *shape;
   const Tiles t{s};
   const int64_t blocks = (s.C + CHANNELS - 1) / CHANNELS, tiles = (s.N + t.images - 1) / t.images * t.bands;
-  const int64_t parts = s.threads == 1 ? 1 : std::min(blocks, (2 * s.threads + tiles - 1) / tiles);  // of the channels
+  const int64_t parts = s.parts(tiles, blocks);
   const size_t place = static_cast<size_t>(s.O) * CHANNELS, sums_of_place = static_cast<size_t>(t.count) * CHANNELS;
   float* u = weights.get<float>(blocks * PLACES * place);
   bool finite = true;

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.kernels import input_gradient as gradients
 from common.kernels import use_convolution
-from common.kernels.input_gradient import convolution_backward, input_gradient
+from common.kernels.input_gradient import AT_INPUT, dense_gradient, input_gradient
 from common.kernels.spikes import refusal
 
 pytestmark = pytest.mark.skipif(bool(refusal()), reason=f"the kernels do not run: {refusal()}")
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(bool(refusal()), reason=f"the kernels do not run
 
 def dense(gradient, shape, weight):
     x = gradient.new_empty(shape)
-    return convolution_backward(gradient, x, weight, 1, 1, True, False)[0]
+    return dense_gradient(AT_INPUT, gradient, x, weight, 1, 1)
 
 
 def assert_exact(N, C, outputs, H, W):
